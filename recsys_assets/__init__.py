@@ -1,0 +1,1 @@
+"""recsys_assets: recommender updates that are safe, as gated Dagster assets."""

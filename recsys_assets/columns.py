@@ -1,0 +1,66 @@
+"""Column names and row schemas at every hand-off between rooms.
+
+Here: names and Polars schemas only. Not here: reading, checking or computing anything.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+USER: Final = "user_id"
+ITEM: Final = "item_id"
+EVENT_TIME: Final = "event_time"
+DAY: Final = "day"
+VALUE: Final = "value"
+EVENT_TYPE: Final = "event_type"
+
+UTC_TIME: Final = pl.Datetime("us", "UTC")
+
+# One row is one event of one user with one item. Identifiers are strings throughout, so that a leading zero survives.
+INTERACTIONS: Final = pl.Schema(
+    {USER: pl.String, ITEM: pl.String, EVENT_TIME: UTC_TIME, DAY: pl.Date, VALUE: pl.Float64, EVENT_TYPE: pl.String}
+)
+
+# One row is one answer that a model server gave. `variant` is stable, canary or shadow; `rung` a step of the ladder.
+EXPOSURES: Final = pl.Schema(
+    {
+        "request_id": pl.String,
+        "served_at": UTC_TIME,
+        "visitor_id": pl.String,
+        "user_id": pl.String,
+        "model_version": pl.String,
+        "variant": pl.String,
+        "rung": pl.String,
+        "items": pl.List(pl.String),
+        "scores": pl.List(pl.Float64),
+        "latency_ms": pl.Float64,
+    }
+)
+
+# One row is one event that a client reported about an answer; `event_id` makes it count once.
+FEEDBACK: Final = pl.Schema(
+    {
+        "event_id": pl.String,
+        "request_id": pl.String,
+        "item_id": pl.String,
+        "event_type": pl.String,
+        "received_at": UTC_TIME,
+    }
+)
+
+# One row is one request that the gateway answered, failed ones included: what was really served, counted there.
+GATEWAY_REQUESTS: Final = pl.Schema(
+    {
+        "request_id": pl.String,
+        "served_at": UTC_TIME,
+        "visitor_id": pl.String,
+        "variant": pl.String,
+        "cluster": pl.String,
+        "status": pl.Int64,
+        "duration_ms": pl.Float64,
+        "model_version": pl.String,
+        "rung": pl.String,
+    }
+)

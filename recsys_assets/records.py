@@ -1,0 +1,155 @@
+"""The frozen records that travel through the rooms: ModelVersion, Release, TrafficSplit, Measurement, Verdict, Decision.
+
+Here: values and their JSON. Not here: any decision, any clock, any client.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Variant = Literal["stable", "canary", "shadow"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class ModelVersion(_Record):
+    """One trained model, written once by training and repeated wherever the model goes.
+
+    `bundle_digest` is the SHA-256 (hex) of the bundle's manifest; `table_versions` are Delta versions by table name;
+    `as_of` is the end of the newest complete partition it was trained on (UTC).
+    """
+
+    name: str
+    version: str
+    run_id: str
+    feature_service: str
+    table_versions: dict[str, int]
+    code_version: str
+    bundle_digest: str
+    as_of: datetime
+    drill: str | None = None
+
+    @property
+    def service_name(self) -> str:
+        """Name of the InferenceService of this version: a DNS label, such as `recommender-v12`."""
+        return f"{self.name}-v{self.version}"
+
+    def labels(self) -> dict[str, str]:
+        """The strings that mark this version in manifests, tags and metrics."""
+        return {
+            "model": self.name,
+            "model_version": self.version,
+            "mlflow_run_id": self.run_id,
+            "bundle_digest": self.bundle_digest[:16],
+        }
+
+
+class Outcome(StrEnum):
+    """What a check or an analysis says. Only PASS lets a release go on."""
+
+    PASS = "PASS"  # noqa: S105 - not a password
+    FAIL = "FAIL"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+class Phase(StrEnum):
+    """Where a release stands. The last four are ends."""
+
+    CANDIDATE = "candidate"
+    GATED = "gated"
+    SHADOW = "shadow"
+    CANARY = "canary"
+    BAKING = "baking"
+    CHAMPION = "champion"
+    REJECTED = "rejected"
+    HELD = "held"
+    ROLLED_BACK = "rolled_back"
+
+    @property
+    def is_end(self) -> bool:
+        return self in {Phase.CHAMPION, Phase.REJECTED, Phase.HELD, Phase.ROLLED_BACK}
+
+
+class Measurement(_Record):
+    """One number with its interval. `low` and `high` are None where no interval is defined; `n` is the unit count."""
+
+    name: str
+    value: float | None
+    n: int
+    low: float | None = None
+    high: float | None = None
+    unit: str = ""
+
+
+class Verdict(_Record):
+    """The outcome of one gate for one exact model version, with the numbers it stands on."""
+
+    check: str
+    model_version: str
+    outcome: Outcome
+    reason: str
+    measurements: tuple[Measurement, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome is Outcome.PASS
+
+
+class TrafficSplit(_Record):
+    """Who gets what at the gateway, in basis points (10,000 = all). `shadow` gets copies and answers nobody."""
+
+    stable: str
+    canary: str | None = None
+    canary_weight_bp: int = Field(default=0, ge=0, le=10_000)
+    shadow: str | None = None
+
+
+class AnalysisPlan(_Record):
+    """What was promised before the first user saw the canary; it is never changed afterwards.
+
+    `steps_bp` are canary weights in basis points; `margin` is the largest relative loss of the metric that is
+    acceptable (0.1 = 10 % of the stable mean); `alpha` is the error rate of each one-sided sequential bound.
+    """
+
+    metric: str = "engagement"
+    steps_bp: tuple[int, ...]
+    margin: float = Field(gt=0, lt=1)
+    alpha: float = Field(gt=0, lt=0.5)
+    attribution_seconds: float = Field(gt=0)
+    min_visitors_per_arm: int = Field(ge=1)
+    shadow_requests: int = Field(ge=0)
+    bake_seconds: float = Field(ge=0)
+    deadline_seconds: float = Field(gt=0)
+    lease_seconds: float = Field(gt=0)
+    max_error_rate_increase: float = Field(gt=0, lt=1)
+    max_p99_ratio: float = Field(gt=1)
+    max_degraded_rate_increase: float = Field(gt=0, lt=1)
+    needs_approval: bool = False
+
+
+class Release(_Record):
+    """One attempt to make one ModelVersion the champion."""
+
+    release_id: str
+    model: ModelVersion
+    champion: str | None
+    plan: AnalysisPlan
+    opened_at: datetime
+
+
+class Decision(_Record):
+    """What one tick decided: the next phase and traffic, and why. `action` is hold, advance, promote, roll_back..."""
+
+    release_id: str
+    action: Literal["hold", "advance", "promote", "roll_back", "reject", "pause"]
+    phase: Phase
+    step: int
+    split: TrafficSplit
+    reason: str
+    verdicts: tuple[Verdict, ...] = ()

@@ -1,0 +1,270 @@
+"""Typed settings, and the only place that reads the environment and the project's config file.
+
+Here: the shape of the configuration and its loading, with every error reported at once. Not here: any use of it.
+`RECSYS_HOME` names the one folder of all state (default `.recsys`); `RECSYS_CONFIG` the config file (default
+`recsys.yaml` where it exists, else the packaged MovieLens-100K configuration).
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from recsys_assets.records import AnalysisPlan
+
+PACKAGED_CONFIG = Path(__file__).parent / "movielens.yaml"
+TimeUnit = Literal["iso", "s", "ms", "us"]
+AttributeKind = Literal["category", "categories", "number", "text", "time"]
+
+
+class ConfigError(ValueError):
+    """The configuration is broken; the message lists every error with its place."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InteractionSource(_Section):
+    """Files of events. `paths` are globs, local (relative to the config file, or with `{home}`) or s3://.
+
+    `columns` maps our names to the file's: user_id, item_id and event_time are required, value and event_type optional.
+    """
+
+    paths: tuple[str, ...] = Field(min_length=1)
+    format: Literal["parquet", "csv", "jsonl"] | None = None
+    separator: str = Field(default=",", min_length=1, max_length=1)
+    columns: dict[str, str]
+    time_unit: TimeUnit = "iso"
+    value_range: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _columns_are_known_and_complete(self) -> Self:
+        required, known = {"user_id", "item_id", "event_time"}, {"user_id", "item_id", "event_time", "value", "event_type"}
+        if missing := sorted(required - self.columns.keys()):
+            raise ValueError(f"columns must map {', '.join(missing)}")
+        if unknown := sorted(self.columns.keys() - known):
+            raise ValueError(f"columns maps unknown names {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        return self
+
+
+class Attribute(_Section):
+    """One attribute of an item or a user: the file's column and how to read it. `separator` splits `categories`."""
+
+    column: str
+    kind: AttributeKind
+    separator: str = "|"
+    time_unit: TimeUnit = "iso"
+
+
+class EntitySource(_Section):
+    """A file of items or of users: the id column and any number of attributes, by the name they get here."""
+
+    path: str
+    format: Literal["parquet", "csv", "jsonl"] | None = None
+    separator: str = Field(default=",", min_length=1, max_length=1)
+    id_column: str
+    attributes: dict[str, Attribute] = Field(default_factory=dict)
+
+
+class DataSettings(_Section):
+    """Where interactions, items and users come from, and the days they span. `end_date` is the first day not in it."""
+
+    start_date: date
+    end_date: date | None = None
+    interactions: InteractionSource
+    items: EntitySource | None = None
+    users: EntitySource | None = None
+    max_null_share: float = Field(default=0.0, ge=0, lt=1)
+    max_duplicate_share: float = Field(default=0.01, ge=0, lt=1)
+    min_volume_ratio: float = Field(default=0.02, ge=0)
+    max_volume_ratio: float = Field(default=50.0, gt=1)
+    volume_trailing_days: int = Field(default=28, ge=1)
+
+    @model_validator(mode="after")
+    def _dates_are_ordered(self) -> Self:
+        if self.end_date is not None and self.end_date <= self.start_date:
+            raise ValueError(f"end_date {self.end_date} must lie after start_date {self.start_date}")
+        return self
+
+
+class FeatureSettings(_Section):
+    """Windows, in days, over which events are counted."""
+
+    windows_days: tuple[int, ...] = (1, 7, 30, 90)
+    recent_items: int = Field(default=50, ge=1)
+
+
+class TrainingSettings(_Section):
+    """The two stages: how many candidates from each source, which cuts in time, and the ranker's parameters."""
+
+    candidates_per_source: int = Field(default=80, ge=1)
+    cuts: int = Field(default=6, ge=1)
+    label_days: int = Field(default=7, ge=1)
+    lookback_days: int = Field(default=365, ge=1)
+    max_users_per_cut: int = Field(default=20_000, ge=1)
+    num_boost_round: int = Field(default=200, ge=1)
+    learning_rate: float = Field(default=0.05, gt=0, le=1)
+    num_leaves: int = Field(default=31, ge=2)
+    min_data_in_leaf: int = Field(default=50, ge=1)
+    seeds: int = Field(default=1, ge=1)
+    tuning_trials: int = Field(default=20, ge=1)
+    seed: int = 7
+    min_rows: int = Field(default=1_000, ge=1)
+    # A top feature that alone ranks this well on validation is a leak, not a discovery.
+    max_single_feature_auc: float = Field(default=0.98, gt=0.5, le=1)
+
+
+class GateSettings(_Section):
+    """What the offline gate asks. Margins are relative to the champion's or the baseline's value."""
+
+    metric: str = "ndcg_at_10"
+    test_days: int = Field(default=14, ge=1)
+    max_test_users: int = Field(default=20_000, ge=1)
+    non_inferiority_margin: float = Field(default=0.10, gt=0, lt=1)
+    floor_margin: float = Field(default=0.0, ge=0, lt=1)
+    slice_margin: float = Field(default=0.25, gt=0, lt=1)
+    min_slice_users: int = Field(default=20, ge=1)
+    min_test_users: int = Field(default=30, ge=1)
+    min_catalogue_coverage_ratio: float = Field(default=0.5, gt=0, le=1)
+    max_popularity_share_ratio: float = Field(default=2.0, gt=1)
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    bootstrap_samples: int = Field(default=2_000, ge=100)
+
+
+class DriftSettings(_Section):
+    """Effect sizes, not p values: the verdict must not depend on the sample size."""
+
+    reference_days: int = Field(default=28, ge=1)
+    current_days: int = Field(default=7, ge=1)
+    max_distance: float = Field(default=0.1, gt=0)
+    max_drifted_share: float = Field(default=0.5, gt=0, le=1)
+    cooldown_seconds: float = Field(default=3_600, ge=0)
+
+
+class ServingSettings(_Section):
+    """Loopback ports and budgets of the local platform."""
+
+    host: str = "127.0.0.1"
+    gateway_port: int = 8080
+    gateway_admin_port: int = 8081
+    collector_port: int = 8082
+    mlflow_port: int = 5000
+    dagster_port: int = 3000
+    model_port_first: int = 8100
+    model_port_last: int = 8199
+    latency_budget_ms: float = Field(default=250.0, gt=0)
+    online_store_timeout_ms: float = Field(default=50.0, gt=0)
+    ready_timeout_seconds: float = Field(default=90.0, gt=0)
+    top_k: int = Field(default=10, ge=1, le=100)
+
+
+class TrafficSettings(_Section):
+    """Replayed users. `in_jobs` lets a headless `release` job replay traffic by itself; leave it off where real
+    users come. `future` says where the replayed users' later events are: a source like `data.interactions`."""
+
+    in_jobs: bool = False
+    visitors: int = Field(default=20_000, ge=1)
+    rate: float = Field(default=200.0, gt=0)
+    seed: int = 7
+    future: InteractionSource | None = None
+
+
+class RolloutSettings(_Section):
+    """How a release moves. `tick_seconds` is how often a waiting run looks; the plan is fixed when a release opens."""
+
+    tick_seconds: float = Field(default=2.0, gt=0)
+    guard_interval_seconds: float = Field(default=1.0, gt=0)
+    plan: AnalysisPlan
+
+
+class Settings(_Section):
+    """Everything that can be set. Built by `load_settings`, passed on as an argument."""
+
+    home: Path
+    config_dir: Path
+    data: DataSettings
+    features: FeatureSettings = FeatureSettings()
+    training: TrainingSettings = TrainingSettings()
+    gate: GateSettings = GateSettings()
+    drift: DriftSettings = DriftSettings()
+    serving: ServingSettings = ServingSettings()
+    traffic: TrafficSettings = TrafficSettings()
+    rollout: RolloutSettings
+    model_name: str = Field(default="recommender", pattern=r"^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$")
+    platform: Literal["local"] = "local"
+    config_file: Path
+
+    def path(self, *parts: str) -> Path:
+        """A path below the home folder."""
+        return self.home.joinpath(*parts)
+
+    def resolve(self, pattern: str) -> str:
+        """A source's path with `{home}` filled in, relative ones taken from the config file's folder."""
+        filled = pattern.replace("{home}", str(self.home))
+        if "://" in filled or Path(filled).is_absolute():
+            return filled
+        return str(self.config_dir / filled)
+
+    def environment(self) -> dict[str, str]:
+        """The variables that make a child process read these same settings."""
+        return {"RECSYS_HOME": str(self.home), "RECSYS_CONFIG": str(self.config_file)}
+
+
+def load_settings(*, home: Path | None = None, config: Path | None = None) -> Settings:
+    """Read the config file and the environment; raise ConfigError with all errors at once."""
+    unknown = sorted(k for k in os.environ if k.startswith("RECSYS_") and k not in {"RECSYS_HOME", "RECSYS_CONFIG"})
+    chosen = config or _config_path()
+    errors = [f"environment: unknown variable {name} (known: RECSYS_HOME, RECSYS_CONFIG)" for name in unknown]
+    raw = _read_yaml(chosen)
+    reserved = sorted({"home", "config_dir", "config_file"} & raw.keys())
+    errors += [f"{chosen}: {name} cannot be set in the file" for name in reserved]
+    values = {k: v for k, v in raw.items() if k not in reserved} | {
+        "home": (home or Path(os.environ.get("RECSYS_HOME") or ".recsys")).absolute(),
+        "config_dir": chosen.absolute().parent,
+        "config_file": chosen.absolute(),
+    }
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as broken:
+        errors += [f"{chosen}: {_place(e['loc'])}: {e['msg']} (got {_short(e['input'])})" for e in broken.errors()]
+        raise ConfigError(_all(errors)) from None
+    if errors:
+        raise ConfigError(_all(errors))
+    return settings
+
+
+def _config_path() -> Path:
+    if named := os.environ.get("RECSYS_CONFIG"):
+        return Path(named)
+    return Path("recsys.yaml") if Path("recsys.yaml").exists() else PACKAGED_CONFIG
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as broken:
+        raise ConfigError(f"{path}: not valid YAML: {broken}") from None
+    if not isinstance(loaded, dict) or not all(isinstance(k, str) for k in loaded):
+        raise ConfigError(f"{path}: must be a mapping of sections at its top")
+    return loaded
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in loc) or "(top)"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _all(errors: list[str]) -> str:
+    return f"{len(errors)} error(s) in the configuration:\n" + "\n".join(f"  - {e}" for e in errors)
