@@ -97,7 +97,7 @@ class FeatureSettings(_Section):
     """Windows, in days, over which events are counted."""
 
     windows_days: tuple[int, ...] = (1, 7, 30, 90)
-    recent_items: int = Field(default=50, ge=1)
+    recent_items: int = Field(default=200, ge=1)
 
 
 class TrainingSettings(_Section):
