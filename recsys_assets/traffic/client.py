@@ -1,0 +1,114 @@
+"""Sending visits to the gateway, open loop at a given rate, and the feedback of what was clicked.
+
+Here: the asyncio client and its counts. Not here: who visits (visitors.py), where the events come from (replay.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from recsys_assets.traffic.visitors import Visitor, clicks
+
+MAX_IN_FLIGHT = 256  # beyond this the replay waits: it must not turn into a queue of its own
+
+
+@dataclass
+class Tally:
+    """What the visitors saw so far. `statuses` counts HTTP codes, 0 stands for a lost connection."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    variants: Counter[str] = field(default_factory=Counter)
+    clicks: int = 0
+    unacknowledged: int = 0
+
+    @property
+    def requests(self) -> int:
+        return self.statuses.total()
+
+    def line(self) -> str:
+        failed = self.requests - self.statuses[200]
+        arms = ", ".join(f"{name} {count}" for name, count in sorted(self.variants.items()))
+        return f"{self.requests} requests ({arms}), {self.clicks} clicks, {failed} failed"
+
+
+async def replay(
+    visitors: Iterator[Visitor],
+    *,
+    gateway: str,
+    model: str,
+    rate: float,
+    top_k: int,
+    seed: int,
+    on_progress: Callable[[Tally], None] = lambda _: None,
+) -> Tally:
+    """Send every visitor at `rate` visits a second and report the clicks. `gateway` is an http:// address."""
+    tally, limit = Tally(), asyncio.Semaphore(MAX_IN_FLIGHT)
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    timeout = aiohttp.ClientTimeout(total=10)
+    async with (
+        aiohttp.ClientSession(base_url=gateway, timeout=timeout) as session,
+        asyncio.TaskGroup() as group,
+    ):
+
+        async def visit(visitor: Visitor) -> None:
+            try:
+                await _visit(session, visitor, tally, model=model, top_k=top_k, seed=seed)
+            finally:
+                limit.release()
+
+        for number in itertools.count():
+            visitor = next(visitors, None)
+            if visitor is None:
+                break
+            await limit.acquire()
+            await asyncio.sleep(max(0.0, start + number / rate - loop.time()))
+            group.create_task(visit(visitor))
+            if number % max(1, int(rate)) == 0:
+                on_progress(tally)
+    on_progress(tally)
+    return tally
+
+
+async def _visit(
+    session: aiohttp.ClientSession, visitor: Visitor, tally: Tally, *, model: str, top_k: int, seed: int
+) -> None:
+    body = {"instances": [{"user_id": visitor.user_id, "k": top_k}]}
+    headers = {"x-user-id": visitor.visitor_id}
+    try:
+        async with session.post(f"/v1/models/{model}:predict", json=body, headers=headers) as response:
+            tally.statuses[response.status] += 1
+            if response.status != 200:
+                return
+            answer: dict[str, Any] = (await response.json())["predictions"][0]
+    except (aiohttp.ClientError, TimeoutError):
+        tally.statuses[0] += 1
+        return
+    tally.variants[answer["variant"]] += 1
+    clicked = clicks(visitor, [shown["item_id"] for shown in answer["items"]], seed=seed)
+    if clicked:
+        await _report(session, answer["request_id"], clicked, tally)
+
+
+async def _report(session: aiohttp.ClientSession, request_id: str, clicked: list[str], tally: Tally) -> None:
+    events = [
+        {"event_id": f"{request_id}:{item}", "request_id": request_id, "item_id": item, "event_type": "click"}
+        for item in clicked
+    ]
+    # The ids make a retry safe: an event counts once however often it is sent.
+    for _ in range(3):
+        try:
+            async with session.post("/v1/feedback", json={"events": events}) as response:
+                if response.status == 200:
+                    tally.clicks += len(clicked)
+                    return
+        except (aiohttp.ClientError, TimeoutError):
+            continue
+    tally.unacknowledged += len(clicked)
