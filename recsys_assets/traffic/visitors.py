@@ -61,7 +61,7 @@ def draw_visitors(
     new = sorted(wanted.keys() - known)
     if not returning and not new:
         raise NoVisitorsError("no user of the replayed events comes after the newest complete day")
-    rng = random.Random(seed)  # noqa: S311 - a simulation that must repeat, not a secret
+    rng = random.Random(seed)
     for number in range(count):
         pool = new if (new and rng.random() < new_share) or not returning else returning
         user = rng.choice(pool)
@@ -78,7 +78,7 @@ def clicks(visitor: Visitor, shown: Sequence[str], *, seed: int) -> list[str]:
     for position, item in enumerate(shown, start=1):
         looked = random.Random(f"{seed}:{visitor.visitor_id}:{position}").random() < 1 / math.log2(
             position + 1
-        )  # noqa: S311
+        )
         if looked and item in visitor.wanted:
             clicked.append(item)
     return clicked
