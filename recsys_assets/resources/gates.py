@@ -1,0 +1,109 @@
+"""Gates across runs: a verdict written as an asset check's result, and read back for one exact model version.
+
+Here: the two directions between Verdict and Dagster's check records. Not here: any judgement on numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from recsys_assets.records import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from dagster import AssetCheckEvaluation, AssetCheckExecutionRecord
+
+MODEL_VERSION = "model_version"
+OUTCOME = "outcome"
+
+
+def check_result(
+    verdict: Verdict,
+    *,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+    metadata: Mapping[str, dg.RawMetadataValue] | None = None,
+) -> dg.AssetCheckResult:
+    """The check result that `read_gate` understands. INCONCLUSIVE fails the check like FAIL, but says so."""
+    return dg.AssetCheckResult(
+        check_name=verdict.check,
+        passed=verdict.passed,
+        severity=severity,
+        description=verdict.reason,
+        metadata={
+            **(metadata or {}),
+            MODEL_VERSION: verdict.model_version,
+            OUTCOME: verdict.outcome.value,
+            "measurements": dg.MetadataValue.json([m.model_dump() for m in verdict.measurements]),
+        },
+    )
+
+
+def read_gate(
+    instance: dg.DagsterInstance,
+    asset_key: dg.AssetKey | str,
+    check_names: Sequence[str],
+    model_version: str,
+) -> Verdict:
+    """Read the latest record of every named check again, and pass only when all passed for this version.
+
+    `blocking=True` holds within one run; this holds across runs. FAIL where a check failed; INCONCLUSIVE where
+    one is absent, planned (it crashed or still runs), about another version, or older than the asset's latest
+    materialization.
+    """
+    key = dg.AssetKey.from_user_string(asset_key) if isinstance(asset_key, str) else asset_key
+    newest = instance.get_latest_materialization_event(key)
+    newest_at = newest.timestamp if newest else None
+    found = [
+        (name, *_read(instance, dg.AssetCheckKey(key, name), str(model_version), newest_at)) for name in check_names
+    ]
+    bad = [(name, outcome, why) for name, outcome, why in found if outcome is not Outcome.PASS]
+    if not found:
+        overall, reason = Outcome.INCONCLUSIVE, "no checks were named, so nothing was proven"
+    elif bad:
+        failed = any(outcome is Outcome.FAIL for _, outcome, _ in bad)
+        overall = Outcome.FAIL if failed else Outcome.INCONCLUSIVE
+        reason = "; ".join(f"{name}: {outcome.value}: {why}" for name, outcome, why in bad)
+    else:
+        overall, reason = Outcome.PASS, f"all {len(found)} checks passed for version {model_version}"
+    return Verdict(check=key.to_user_string(), model_version=str(model_version), outcome=overall, reason=reason)
+
+
+def _read(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, version: str, newest_at: float | None
+) -> tuple[Outcome, str]:
+    record = instance.get_latest_asset_check_evaluation_record(key)
+    if record is None:
+        return Outcome.INCONCLUSIVE, "has never run"
+    evaluation = _finished(record)
+    if evaluation is None:
+        return Outcome.INCONCLUSIVE, f"was planned in run {record.run_id} and has no result"
+    judged = _text(evaluation, MODEL_VERSION)
+    if judged != version:
+        return Outcome.INCONCLUSIVE, f"the latest result is about version {judged or '(none)'}, not {version}"
+    target = evaluation.target_materialization_data
+    if newest_at is not None and (target is None or target.timestamp < newest_at):
+        return Outcome.INCONCLUSIVE, "the asset was materialized again since, without this check"
+    return _judge(evaluation)
+
+
+def _finished(record: AssetCheckExecutionRecord) -> AssetCheckEvaluation | None:
+    """A check that raised keeps the status PLANNED, and its event is a plan without `passed`."""
+    status = record.status.value
+    return record.evaluation if status in {"SUCCEEDED", "FAILED"} else None
+
+
+def _judge(evaluation: AssetCheckEvaluation) -> tuple[Outcome, str]:
+    said = _text(evaluation, OUTCOME)
+    why = evaluation.description or "no reason given"
+    if not evaluation.passed:
+        return (Outcome.INCONCLUSIVE if said == Outcome.INCONCLUSIVE.value else Outcome.FAIL), why
+    if said not in {None, Outcome.PASS.value}:
+        return Outcome.INCONCLUSIVE, f"the check passed although its outcome says {said}"
+    return Outcome.PASS, why
+
+
+def _text(evaluation: AssetCheckEvaluation, name: str) -> str | None:
+    value = evaluation.metadata.get(name)
+    return None if value is None or value.value is None else str(value.value)
