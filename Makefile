@@ -1,0 +1,74 @@
+# The few tasks that people, hooks and CI share. `make help` lists them.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+RUN := $(BIN)/recsys-assets
+RATE ?= 200
+USERS ?= 20000
+SEED ?= 7
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev demo up down traffic test test-browser lint format bench lock clean
+
+help: ## list the tasks
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+$(UV): requirements/uv.lock
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or set PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/uv.lock
+	@touch $@
+
+# A lock is installed once, and again when it changes. dev.lock holds everything that runtime.lock holds.
+$(VENV)/.runtime: requirements/runtime.lock $(UV)
+	@test -f $(VENV)/.dev || $(UV) pip install --python $(BIN)/python --require-hashes --compile-bytecode --no-deps -r requirements/runtime.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m recsys_assets.doctor
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(UV)
+	$(UV) pip install --python $(BIN)/python --require-hashes --compile-bytecode --no-deps -r requirements/dev.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m recsys_assets.doctor
+	@touch $@ $(VENV)/.runtime
+
+install: $(VENV)/.runtime ## install what running needs, from hashes, byte-compiled
+install-dev: $(VENV)/.dev ## install what developing and testing need as well
+
+demo: install ## play the whole story on MovieLens-100K, from interactions to releases
+	$(RUN) demo
+
+up: install ## start everything on loopback and print the URLs
+	$(RUN) up
+
+down: ## stop everything that `make up` or `make demo` started
+	@if [ -x $(RUN) ]; then $(RUN) down; fi
+
+traffic: install ## replay users against the gateway (RATE=, USERS=, SEED=)
+	$(RUN) traffic --rate $(RATE) --users $(USERS) --seed $(SEED)
+
+test: install-dev ## install and run the tests
+	$(BIN)/python -m pytest
+
+lint: install-dev ## ruff, mypy and the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install-dev ## let ruff format and fix
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install-dev ## measure; results go to benchmarks/results
+	$(BIN)/python -m benchmarks.run_all
+
+lock: $(UV) ## resolve the dependencies again
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --upgrade --all-extras pyproject.toml -o requirements/dev.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --extra build -c requirements/dev.lock pyproject.toml -o requirements/runtime.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --no-header requirements/uv.in -o requirements/uv.lock
+
+clean: down ## remove the environment and all caches; state in .recsys stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
