@@ -5,7 +5,7 @@ Here: checks of the machine. Not here: checks of the configuration (settings.py)
 
 from __future__ import annotations
 
-import ctypes.util
+import ctypes
 import platform
 import sys
 
@@ -15,7 +15,9 @@ def problems() -> list[str]:
     found = []
     if platform.system() != "Linux":
         found.append(f"the local platform runs on Linux only, this is {platform.system()}")
-    if ctypes.util.find_library("gomp") is None:
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
         found.append("libgomp.so.1 (the OpenMP runtime that LightGBM links) is missing: install the package libgomp1")
     return found
 

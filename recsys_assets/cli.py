@@ -1,0 +1,108 @@
+"""The `recsys-assets` command line. Here: arguments, messages and exit codes. Not here: the work itself.
+
+Exit codes: 0 done, 1 refused or failed, 2 wrong usage or broken configuration.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from recsys_assets.rollout import cli as releases
+from recsys_assets.settings import ConfigError, Settings, load_settings
+
+app = typer.Typer(
+    name="recsys-assets",
+    help="Safe updates for recommenders: data, model, evaluation, canary and decision as one graph.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.registered_commands.extend(releases.app.registered_commands)
+errors = Console(stderr=True, highlight=False)
+
+
+def _settings() -> Settings:
+    return load_settings()
+
+
+@app.command()
+def demo(
+    keep_running: Annotated[bool, typer.Option(help="Leave the gateway and the services up at the end.")] = False,
+) -> None:
+    """Play the whole story on MovieLens-100K; exits 0 only if every step ended as told."""
+    from recsys_assets.demo.play import play
+
+    raise typer.Exit(play(_settings(), keep_running=keep_running))
+
+
+@app.command()
+def up() -> None:
+    """Start everything on loopback: Dagster, MLflow, Envoy, the model servers, the guard. Prints the URLs."""
+    from recsys_assets.processes import start_everything
+
+    for line in start_everything(_settings()):
+        typer.echo(line)
+
+
+@app.command()
+def down() -> None:
+    """Stop everything that runs on this home; nothing is left behind but its files."""
+    from recsys_assets.processes import stop_everything
+
+    stop_everything(_settings())
+    typer.echo("stopped")
+
+
+@app.command()
+def traffic(
+    rate: Annotated[float | None, typer.Option(min=0.1, help="Visits a second.")] = None,
+    users: Annotated[int | None, typer.Option(min=1, help="Visits in all.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed draws the same visitors.")] = None,
+) -> None:
+    """Replay users of the data set's later days against the gateway."""
+    from recsys_assets.traffic.replay import run
+    from recsys_assets.traffic.visitors import NoVisitorsError
+
+    settings = _settings()
+    wished = settings.traffic
+    try:
+        tally = run(
+            settings,
+            rate=rate or wished.rate,
+            users=users or wished.visitors,
+            seed=wished.seed if seed is None else seed,
+        )
+    except (NoVisitorsError, LookupError) as refused:
+        errors.print(f"traffic: {refused}")
+        raise typer.Exit(1) from None
+    typer.echo(tally.line())
+    if not tally.statuses[200]:
+        errors.print("traffic: the gateway gave no answer; is it running? (`recsys-assets up`)")
+        raise typer.Exit(1)
+
+
+@app.command()
+def check_config(
+    path: Annotated[Path | None, typer.Argument(help="A config file; without it the one in force.")] = None,
+) -> None:
+    """Read the configuration and say what is wrong with it, all at once."""
+    settings = load_settings(config=path)
+    typer.echo(f"{settings.config_file}: in order; state lives in {settings.home}")
+
+
+def main() -> None:
+    """Entry point: a broken configuration is one readable message and exit code 2, never a stack trace."""
+    try:
+        app()
+    except ConfigError as broken:
+        errors.print(str(broken), markup=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

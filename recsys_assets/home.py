@@ -1,0 +1,46 @@
+"""The one folder of state: making it, and pointing Dagster at it.
+
+Here: folders and the instance's configuration. Not here: what the rooms keep in there.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from recsys_assets.settings import Settings
+
+# In a checkout the file stands at the top; in a wheel it is packaged beside this module.
+_CANDIDATES = (Path(__file__).parent.parent / "dagster.yaml", Path(__file__).parent / "dagster.yaml")
+
+
+def prepare(settings: Settings) -> None:
+    """Make the home folder and its Dagster instance; safe to call again, and again after an interruption."""
+    dagster_home = settings.path("dagster")
+    dagster_home.mkdir(parents=True, exist_ok=True)
+    source = next(path for path in _CANDIDATES if path.exists())
+    aside = dagster_home / "dagster.yaml.new"
+    shutil.copyfile(source, aside)
+    aside.replace(dagster_home / "dagster.yaml")
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Variables for processes that work on this home: our settings, Dagster's home, and no telemetry of any library."""
+    return {
+        **settings.environment(),
+        "DAGSTER_HOME": str(settings.path("dagster")),
+        "FEAST_USAGE": "False",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "1",
+        # One thread each: on a small machine several processes share the cores.
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def adopt(settings: Settings) -> None:
+    """Make this very process work on the home."""
+    prepare(settings)
+    os.environ.update(environment(settings))
