@@ -1,0 +1,169 @@
+"""Versioned Delta tables on a local folder or S3: Polars in, Polars out, whole days replaced atomically.
+
+Here: reading, writing and the stability of a table's schema. Not here: what any table means or how its rows are made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import dagster as dg
+from pydantic import Field
+
+if TYPE_CHECKING:
+    import polars as pl
+    from deltalake import DeltaTable
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
+_DAY: Final = "day"
+
+
+class TableMissing(LookupError):  # noqa: N818 - a state of the world that callers expect
+    """No table of this name (or no such version of it) has been written yet."""
+
+
+class TableSchemaChanged(ValueError):  # noqa: N818 - named after what happened
+    """The rows do not fit the table, and some of its rows would stay as they are: the message names the columns."""
+
+
+class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The tables below one root. `storage_options` are object-store settings, such as `aws_endpoint_url`; what is
+    absent there is taken from the process's AWS_* variables by the library itself."""
+
+    root: str
+    storage_options: dict[str, str] = Field(default_factory=dict)
+
+    def exists(self, name: str) -> bool:
+        """Whether the table has at least one version."""
+        from deltalake import DeltaTable
+
+        return DeltaTable.is_deltatable(self.uri(name), storage_options=self._options())
+
+    def version(self, name: str) -> int:
+        """The newest version, which a training run pins."""
+        return self._open(name).version()
+
+    def scan(self, name: str, *, version: int | None = None) -> pl.LazyFrame:
+        """The rows, lazily: a filter on `day` reads only the files of those days."""
+        import polars as pl
+
+        return pl.scan_delta(self._open(name, version))
+
+    def read(self, name: str, *, version: int | None = None) -> pl.DataFrame:
+        """All rows."""
+        return self.scan(name, version=version).collect()
+
+    def days(self, name: str) -> list[date]:
+        """The days that have rows, ascending; read from the table's log alone."""
+        return sorted(date.fromisoformat(p[_DAY]) for p in self._open(name).partitions() if p.get(_DAY))
+
+    def overwrite(self, name: str, frame: pl.DataFrame) -> int:
+        """Replace the table, its schema included; return the new version."""
+        return self._write(name, _storable(frame), mode="overwrite", schema_mode="overwrite")
+
+    def overwrite_days(self, name: str, frame: pl.DataFrame, days: Sequence[date]) -> int:
+        """Replace exactly these days by the frame's rows in one commit; days without rows in it become empty.
+
+        The columns of a table may change only when no row of the old kind would stay.
+        """
+        import polars as pl
+
+        wanted = sorted(set(days))
+        strangers = frame.filter(~pl.col(_DAY).is_in(wanted) | pl.col(_DAY).is_null())
+        if not wanted or strangers.height:
+            found = strangers[_DAY].unique().sort().head(3).to_list()
+            raise ValueError(f"{name}: rows of days {found} are not among the {len(wanted)} days to replace")
+        rows = _storable(frame)
+        if not self.exists(name):
+            return self._write(name, rows, mode="overwrite", schema_mode="overwrite")
+        try:
+            aligned = self._aligned(name, rows)
+        except TableSchemaChanged:
+            if set(self.days(name)) <= set(wanted):
+                return self._write(name, rows, mode="overwrite", schema_mode="overwrite")
+            raise
+        listed = ", ".join(f"'{day.isoformat()}'" for day in wanted)
+        return self._write(name, aligned, mode="overwrite", predicate=f"{_DAY} IN ({listed})")
+
+    def append(self, name: str, frame: pl.DataFrame) -> int:
+        """Add the rows; return the new version."""
+        rows = _storable(frame)
+        return self._write(name, self._aligned(name, rows) if self.exists(name) else rows, mode="append")
+
+    def uri(self, name: str) -> str:
+        """Where the table stands."""
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is not a table name: lower case letters, digits and underscores")
+        return f"{self.root.rstrip('/')}/{name}"
+
+    def _options(self) -> dict[str, str] | None:
+        return dict(self.storage_options) or None
+
+    def _open(self, name: str, version: int | None = None) -> DeltaTable:
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError, TableNotFoundError
+
+        if not self.exists(name):
+            raise TableMissing(f"table {name} has not been written yet (looked in {self.uri(name)})")
+        try:
+            return DeltaTable(self.uri(name), version=version, storage_options=self._options())
+        except (TableNotFoundError, DeltaError) as absent:
+            if version is None:
+                raise
+            raise TableMissing(f"table {name} has no version {version}: {absent}") from absent
+
+    def _aligned(self, name: str, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows in the table's own column order and types, or TableSchemaChanged."""
+        stored = self.scan(name).collect_schema()
+        there, here = set(stored.names()), set(rows.columns)
+        if there != here:
+            raise TableSchemaChanged(
+                f"table {name}: missing columns {sorted(there - here)}, new columns {sorted(here - there)}; "
+                "materialize all its days in one run to change its columns"
+            )
+        return rows.select(stored.names()).cast(stored)
+
+    def _write(
+        self,
+        name: str,
+        rows: pl.DataFrame,
+        *,
+        mode: Literal["append", "overwrite"],
+        predicate: str | None = None,
+        schema_mode: Literal["overwrite"] | None = None,
+    ) -> int:
+        from deltalake import DeltaTable, write_deltalake
+
+        where, options = self.uri(name), self._options()
+        partition_by = [_DAY] if _DAY in rows.columns else None
+        if "://" not in self.root:
+            Path(where).mkdir(parents=True, exist_ok=True)
+        if mode == "append":
+            write_deltalake(where, rows, mode="append", partition_by=partition_by, storage_options=options)
+        else:
+            write_deltalake(
+                where,
+                rows,
+                mode="overwrite",
+                partition_by=partition_by,
+                predicate=predicate,
+                schema_mode=schema_mode,
+                storage_options=options,
+            )
+        return DeltaTable(self.uri(name), storage_options=self._options()).version()
+
+
+def _storable(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows in types that Delta keeps: it has no unsigned integers and no dictionaries."""
+    import polars as pl
+    import polars.selectors as cs
+
+    return frame.with_columns(
+        cs.unsigned_integer().cast(pl.Int64),
+        cs.by_dtype(pl.Categorical, pl.Enum).cast(pl.String),
+        (cs.datetime(time_zone=None) | cs.datetime(time_zone="*")).dt.cast_time_unit("us"),
+    )

@@ -1,0 +1,115 @@
+"""Tables: what is written comes back, whole days are replaced in one commit, and columns stay what they were.
+
+Here: TablesResource over a real local Delta folder. Not here: what any room stores.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from recsys_assets.columns import INTERACTIONS
+from recsys_assets.resources.tables import TableMissing, TableSchemaChanged, TablesResource
+
+MONDAY, TUESDAY, WEDNESDAY = date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 3)
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> TablesResource:
+    return TablesResource(root=str(tmp_path / "state" / "tables"))
+
+
+def rows(*pairs: tuple[date, str]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"day": [day for day, _ in pairs], "who": [who for _, who in pairs]},
+        schema={"day": pl.Date, "who": pl.String},
+    )
+
+
+def content(tables: TablesResource, version: int | None = None) -> set[tuple[date, str]]:
+    return set(tables.read("visits", version=version).select("day", "who").iter_rows())
+
+
+def test_a_table_that_was_never_written_is_missing_and_not_empty(tables: TablesResource) -> None:
+    assert not tables.exists("visits")
+    for ask in (tables.version, tables.read, tables.scan, tables.days):
+        with pytest.raises(TableMissing, match="visits"):
+            ask("visits")
+
+
+def test_replacing_a_day_leaves_the_other_days_alone(tables: TablesResource) -> None:
+    tables.overwrite_days("visits", rows((MONDAY, "ann"), (TUESDAY, "bob")), [MONDAY, TUESDAY])
+    tables.overwrite_days("visits", rows((TUESDAY, "cleo"), (TUESDAY, "dan")), [TUESDAY])
+    assert content(tables) == {(MONDAY, "ann"), (TUESDAY, "cleo"), (TUESDAY, "dan")}
+    assert tables.days("visits") == [MONDAY, TUESDAY]
+
+
+def test_a_day_replaced_by_no_rows_is_gone(tables: TablesResource) -> None:
+    tables.overwrite_days("visits", rows((MONDAY, "ann"), (TUESDAY, "bob")), [MONDAY, TUESDAY])
+    tables.overwrite_days("visits", rows(), [TUESDAY])
+    assert content(tables) == {(MONDAY, "ann")}
+    assert tables.days("visits") == [MONDAY]
+
+
+def test_a_first_write_of_no_rows_makes_an_empty_table_with_its_columns(tables: TablesResource) -> None:
+    tables.overwrite_days("visits", rows(), [MONDAY])
+    assert tables.read("visits").schema == {"day": pl.Date, "who": pl.String}
+    assert tables.days("visits") == []
+
+
+def test_an_old_version_can_be_read_again(tables: TablesResource) -> None:
+    first = tables.overwrite_days("visits", rows((MONDAY, "ann")), [MONDAY])
+    second = tables.overwrite_days("visits", rows((MONDAY, "bob")), [MONDAY])
+    assert (content(tables, first), content(tables, second)) == ({(MONDAY, "ann")}, {(MONDAY, "bob")})
+    assert tables.version("visits") == second > first
+    with pytest.raises(TableMissing, match="no version 99"):
+        tables.read("visits", version=99)
+
+
+def test_rows_of_a_day_that_is_not_replaced_are_refused(tables: TablesResource) -> None:
+    tables.overwrite_days("visits", rows((MONDAY, "ann")), [MONDAY])
+    with pytest.raises(ValueError, match="2024, 1, 3"):
+        tables.overwrite_days("visits", rows((WEDNESDAY, "eve")), [MONDAY])
+    assert content(tables) == {(MONDAY, "ann")}
+
+
+def test_columns_change_only_when_no_old_row_stays(tables: TablesResource) -> None:
+    tables.overwrite_days("visits", rows((MONDAY, "ann"), (TUESDAY, "bob")), [MONDAY, TUESDAY])
+    wider = rows((MONDAY, "ann")).with_columns(age=pl.lit(30))
+    with pytest.raises(TableSchemaChanged, match="age"):
+        tables.overwrite_days("visits", wider, [MONDAY])
+    with pytest.raises(TableSchemaChanged, match="who"):
+        tables.append("visits", rows((MONDAY, "ann")).drop("who"))
+    tables.overwrite_days("visits", wider, [MONDAY, TUESDAY])
+    assert tables.read("visits").columns == ["day", "who", "age"]
+
+
+def test_appended_rows_join_those_before_in_any_column_order(tables: TablesResource) -> None:
+    tables.append("visits", rows((MONDAY, "ann")))
+    tables.append("visits", rows((MONDAY, "bob")).select("who", "day"))
+    assert content(tables) == {(MONDAY, "ann"), (MONDAY, "bob")}
+
+
+def test_lists_times_and_unsigned_counts_come_back(tables: TablesResource) -> None:
+    noon = datetime(2024, 1, 1, 12, tzinfo=UTC)
+    frame = pl.DataFrame(
+        {"user_id": ["007"], "recent": [["a", "b"]], "seconds": [[1.5]], "at": [noon], "n": [3]},
+        schema_overrides={"n": pl.UInt32, "at": pl.Datetime("ms", "UTC")},
+    )
+    tables.overwrite("profiles", frame)
+    expected = frame.cast({"n": pl.Int64, "at": pl.Datetime("us", "UTC")})
+    assert_frame_equal(tables.read("profiles"), expected)
+
+
+def test_an_empty_interactions_table_keeps_its_schema(tables: TablesResource) -> None:
+    tables.overwrite_days("interactions", pl.DataFrame(schema=INTERACTIONS), [MONDAY])
+    assert tables.scan("interactions").collect_schema() == INTERACTIONS
+
+
+def test_a_name_that_is_a_path_is_refused(tables: TablesResource) -> None:
+    with pytest.raises(ValueError, match="not a table name"):
+        tables.read("../secrets")
