@@ -1,0 +1,1 @@
+"""Where manifests become real: one interface, a local implementation below `local`."""

@@ -1,0 +1,1 @@
+"""The local platform: a SQLite manifest store, a reconciler, supervised model servers and a real Envoy."""

@@ -1,0 +1,52 @@
+"""The platform as a Dagster resource, and the start of the local stack on demand.
+
+Here: settings turned into a Platform. Not here: what a platform does (`recsys_assets/platform`).
+"""
+
+import dagster as dg
+
+from recsys_assets.platform.interface import ANY, AnyVersion, Expected, Manifest, Platform, ServiceStatus
+from recsys_assets.settings import Settings, load_settings
+
+
+class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Resource key `platform`. `home` and `config_file` name the settings that it is built from."""
+
+    home: str
+    config_file: str
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "PlatformResource":
+        return cls(home=str(settings.home), config_file=str(settings.config_file))
+
+    def settings(self) -> Settings:
+        from pathlib import Path
+
+        return load_settings(home=Path(self.home), config=Path(self.config_file))
+
+    def connect(self) -> Platform:
+        """The platform that the settings name. Opens nothing that is not there yet but its own store."""
+        from recsys_assets.platform.local.store import open_store
+
+        return open_store(self.settings())
+
+    def ensure_running(self) -> None:
+        """Start the core stack (supervisor, reconciler, gateway, collector) where it does not run yet."""
+        from recsys_assets.platform.local import stack
+
+        stack.start(self.settings(), stack.CORE)
+
+    def get(self, kind: str, name: str) -> Manifest | None:
+        return self.connect().get(kind, name)
+
+    def list(self, kind: str) -> list[Manifest]:
+        return self.connect().list(kind)
+
+    def apply(self, manifest: Manifest, *, expected: Expected) -> Manifest:
+        return self.connect().apply(manifest, expected=expected)
+
+    def delete(self, kind: str, name: str, *, expected: str | AnyVersion = ANY) -> bool:
+        return self.connect().delete(kind, name, expected=expected)
+
+    def status(self, kind: str, name: str) -> ServiceStatus:
+        return self.connect().status(kind, name)
