@@ -1,0 +1,1 @@
+"""Room `features`: counts over trailing windows, Feast's views of them, and the online store."""

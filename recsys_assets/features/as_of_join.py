@@ -1,0 +1,87 @@
+"""The newest feature row that a moment could know, and what has become of it by then.
+
+Here: the as-of join and the expiry of windows, the same functions for training and for serving. Not here: counting.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import polars as pl
+
+from recsys_assets.columns import DAY, EVENT_TIME, UTC_TIME
+from recsys_assets.features.windows import trend
+
+FEATURE_TIME: Final = "feature_time"
+_WINDOW: Final = re.compile(r"(events|distinct_items|users|share)_(\d+)d")
+_AGES: Final = ("days_since_first", "age_days")
+
+
+def join_as_of(
+    rows: pl.DataFrame, features: pl.DataFrame, *, key: str, at: str = EVENT_TIME, prefix: str = ""
+) -> pl.DataFrame:
+    """Give each of `rows` the newest row of `features` with the same key and event_time <= its own `at`.
+
+    All rows and their order are kept; one that has no earlier feature row gets nulls. Feature columns are named
+    `prefix` + name, the time of the feature row is `prefix` + "feature_time", and its `day` is left out.
+    """
+    named = {name: prefix + name for name in features.columns if name not in {key, EVENT_TIME, DAY}}
+    right = features.select(key, pl.col(EVENT_TIME).alias(prefix + FEATURE_TIME), *_renamed(named))
+    if taken := sorted(set(rows.columns) & set(right.columns) - {key}):
+        raise ValueError(f"columns {', '.join(taken)} are in both frames: give a prefix")
+    left = rows.with_row_index("_row").sort(at)
+    joined = left.join_asof(
+        right.sort(prefix + FEATURE_TIME),
+        left_on=at,
+        right_on=prefix + FEATURE_TIME,
+        by=key,
+        strategy="backward",
+        coalesce=False,
+        check_sortedness=False,
+    )
+    return joined.sort("_row").drop("_row")
+
+
+def newest(features: pl.DataFrame, *, key: str, at: datetime) -> pl.DataFrame:
+    """One row per key: its newest with event_time <= `at`, by key; event_time is kept, and also is `feature_time`."""
+    known = (
+        features.filter(pl.col(EVENT_TIME) <= at).sort(key, EVENT_TIME).unique(key, keep="last", maintain_order=True)
+    )
+    return known.with_columns(pl.col(EVENT_TIME).alias(FEATURE_TIME))
+
+
+def expire_windows(frame: pl.DataFrame, at: str | datetime, *, prefix: str = "") -> pl.DataFrame:
+    """Bring feature rows forward from `prefix` + "feature_time" to `at`, a moment or a column.
+
+    A count or share of a w-day window that ended w days ago or earlier is 0, `trend` follows the counts, ages grow,
+    and `days_since_last` (days from feature_time to `at`) is added. Nulls stay null: never seen is not zero.
+    """
+    moment = pl.col(at) if isinstance(at, str) else pl.lit(at, dtype=UTC_TIME)
+    age = moment - pl.col(prefix + FEATURE_TIME)
+    age_days = age.dt.total_microseconds() / timedelta(days=1).total_seconds() / 1_000_000
+    lengths: list[int] = []
+    changed = [age_days.alias(f"{prefix}days_since_last")]
+    for name in frame.columns:
+        bare = name.removeprefix(prefix) if name.startswith(prefix) else ""
+        if found := _WINDOW.fullmatch(bare):
+            days = int(found[2])
+            zero = pl.lit(0).cast(frame.schema[name])
+            changed.append(pl.when(age >= timedelta(days=days)).then(zero).otherwise(pl.col(name)).alias(name))
+            lengths += [days] if found[1] == "events" else []
+        elif bare in _AGES:
+            changed.append(pl.col(name) + age_days)
+    expired = frame.with_columns(changed)
+    return expired.with_columns(trend(lengths, prefix)) if lengths and f"{prefix}trend" in frame.columns else expired
+
+
+def expire_row(values: Mapping[str, Any], *, feature_time: datetime, at: datetime) -> dict[str, Any]:
+    """`expire_windows` for the scalars of one row, as the model server reads it."""
+    frame = pl.DataFrame([{**values, FEATURE_TIME: feature_time}], schema_overrides={FEATURE_TIME: UTC_TIME})
+    return expire_windows(frame, at).drop(FEATURE_TIME).row(0, named=True)
+
+
+def _renamed(named: Mapping[str, str]) -> list[pl.Expr]:
+    return [pl.col(old).alias(new) for old, new in named.items()]
