@@ -6,6 +6,8 @@ Here: registering, finding, aliases and verdicts. Not here: training, or decidin
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -212,13 +214,16 @@ def mlflow_uri(home: str, tracking_uri: str) -> str:
 
 @cache
 def mlflow_client(uri: str) -> MlflowClient:
-    """One client for each address, with unpickling switched off for the whole process."""
+    """One client for each address, with unpickling and telemetry switched off for the whole process."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # Read while mlflow is imported.
     from mlflow import MlflowClient
     from mlflow.environment_variables import MLFLOW_ALLOW_PICKLE_DESERIALIZATION
 
     MLFLOW_ALLOW_PICKLE_DESERIALIZATION.set(False)  # type: ignore[no-untyped-call]
     if uri.startswith("sqlite:///"):
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        # A new database would announce each of its forty migrations.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 

@@ -1,0 +1,154 @@
+"""One MLflow run around one asset's work, over dagster-mlflow's settings: opened, tagged, and always ended.
+
+Here: the run's life and what is logged to it. Not here: model versions, which are in the registry.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from recsys_assets.resources.registry import RUN_TAG, mlflow_client, mlflow_uri
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+ASSET_TAG = "dagster.asset_key"
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """An open MLflow run. Metric names must not carry `@`: MLflow refuses it."""
+
+    run_id: str
+    page: str | None
+    client: MlflowClient
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        from mlflow.entities import Param
+
+        self.client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in params.items()])
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
+        self._metrics({name: [(step, value)] for name, value in metrics.items()})
+
+    def log_curve(self, name: str, values: Sequence[float]) -> None:
+        """One metric over the rounds of boosting, as a chart in MLflow."""
+        self._metrics({name: list(enumerate(values, start=1))})
+
+    def log_tables(self, versions: Mapping[str, int], root: str) -> None:
+        """The pinned Delta versions as the run's dataset inputs."""
+        from mlflow.entities import Dataset, DatasetInput
+
+        self.client.log_inputs(
+            self.run_id,
+            datasets=[
+                DatasetInput(
+                    Dataset(name=name, digest=str(version), source_type="delta", source=f"{root.rstrip('/')}/{name}")
+                )
+                for name, version in sorted(versions.items())
+            ],
+        )
+
+    def log_folder(self, folder: Path, artifact_path: str) -> None:
+        self.client.log_artifacts(self.run_id, str(folder), artifact_path)
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        for key, value in tags.items():
+            self.client.set_tag(self.run_id, key, value)
+
+    def _metrics(self, series: Mapping[str, Sequence[tuple[int, float]]]) -> None:
+        from mlflow.entities import Metric
+        from mlflow.utils.time import get_current_time_millis
+
+        now = get_current_time_millis()  # type: ignore[no-untyped-call]
+        rows = [Metric(name, value, now, step) for name, points in series.items() for step, value in points]
+        for first in range(0, len(rows), 1_000):  # MLflow takes at most 1,000 metrics at once.
+            self.client.log_batch(self.run_id, metrics=rows[first : first + 1_000])
+
+
+def attempt_of(context: dg.AssetExecutionContext) -> str:
+    """The Dagster run that was first asked for: the same for a run and for its re-executions after a failure."""
+    return context.run.root_run_id or context.run_id
+
+
+class TrackingResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Opens MLflow runs. `tracking_uri` empty means SQLite below `home`, artifacts beside it."""
+
+    home: str
+    experiment: str
+    tracking_uri: str = ""
+
+    @contextmanager
+    def run(self, context: dg.AssetExecutionContext) -> Iterator[TrackedRun]:
+        """A run for the asset that is being materialized. It ends FINISHED, or FAILED when the body raises.
+
+        dagster-mlflow leaves its run RUNNING in asset jobs, so the end is written here, through the client. A run
+        that an earlier, killed attempt of the same step left open is ended as KILLED first.
+        """
+        from mlflow import end_run
+
+        asset = context.asset_key.to_user_string()
+        client = mlflow_client(mlflow_uri(self.home, self.tracking_uri))
+        experiment_id = self._experiment_id(client)
+        tags = {RUN_TAG: attempt_of(context), ASSET_TAG: asset}
+        _end_leftovers(client, experiment_id, tags)
+        run_id = client.create_run(experiment_id, tags=tags).info.run_id
+        status = "FAILED"
+        try:
+            with self._active(context, run_id, f"{asset}-{context.run_id[:8]}"):
+                yield TrackedRun(run_id, self._page(experiment_id, run_id), client)
+            status = "FINISHED"
+        finally:
+            end_run(status)
+            client.set_terminated(run_id, status)
+
+    @contextmanager
+    def _active(self, context: dg.AssetExecutionContext, run_id: str, run_name: str) -> Iterator[None]:
+        """Make the run MLflow's active one through dagster-mlflow's own resource, so that autologging lands in it."""
+        config = {
+            "experiment_name": self.experiment,
+            "mlflow_tracking_uri": mlflow_uri(self.home, self.tracking_uri),
+            "mlflow_run_id": run_id,
+            "env": {},
+            "extra_tags": {"mlflow.runName": run_name},
+        }
+        with ExitStack() as stack:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", dg.BetaWarning)
+                from dagster_mlflow import mlflow_tracking
+
+                stack.enter_context(
+                    dg.build_resources(
+                        {"mlflow": mlflow_tracking},
+                        resource_config={"mlflow": {"config": config}},
+                        dagster_run=context.run,
+                        instance=context.instance,
+                    )
+                )
+            yield
+
+    def _experiment_id(self, client: MlflowClient) -> str:
+        found = client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        # A server chooses where artifacts go; beside a local database they would land in the working folder.
+        local = None if self.tracking_uri else (Path(self.home) / "mlflow" / "artifacts").as_uri()
+        return str(client.create_experiment(self.experiment, artifact_location=local))
+
+    def _page(self, experiment_id: str, run_id: str) -> str | None:
+        if not self.tracking_uri.startswith("http"):
+            return None
+        return f"{self.tracking_uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
+def _end_leftovers(client: MlflowClient, experiment_id: str, tags: Mapping[str, str]) -> None:
+    of_this_step = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    for run in client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and {of_this_step}"):
+        client.set_terminated(run.info.run_id, "KILLED")
