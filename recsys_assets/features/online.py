@@ -1,0 +1,109 @@
+"""One user's newest features out of Feast's SQLite online store, read-only and before a deadline.
+
+Here: a reader that imports neither Feast (five seconds) nor pandas, for the model server. Not here: writing, or what
+to do when the store does not answer. A parity test holds it to Feast's own SDK, value by value.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+import time
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from recsys_assets.columns import EVENT_TIME, USER
+
+# Feast's ValueType.STRING, as its serialized entity keys (version 3) carry it.
+_STRING: Final = 2
+_TABLE: Final = "recsys_assets_user_features"
+# Number, name and protobuf type of the fields of Feast's Value that our views use.
+_SCALARS: Final = ((2, "string_val", 9), (4, "int64_val", 3), (5, "double_val", 1))
+_LISTS: Final = ((12, "string_list_val", "StringList", 9), (15, "double_list_val", "DoubleList", 1))
+
+
+class OnlineStoreUnavailable(RuntimeError):  # noqa: N818 - the name says which rung of the ladder comes next
+    """The online store is missing, locked, too slow or not readable; the message says which."""
+
+
+class OnlineReader:
+    """Reads one user's row. It keeps no connection: a store that was moved or removed is seen at once.
+
+    The deadline covers waiting for locks and the query's own work; a disk that hangs inside one read is not covered.
+    """
+
+    def __init__(self, path: Path | str, *, table: str = _TABLE) -> None:
+        self._uri = Path(path).absolute().as_uri() + "?mode=ro"
+        # The name is the program's own, never a user's; SQLite takes no parameter in its place.
+        self._query = f'SELECT feature_name, value, event_ts FROM "{table}" WHERE entity_key = ?'  # noqa: S608
+
+    def read_user(self, user_id: str, timeout_ms: float) -> dict[str, Any] | None:
+        """The features by name, with `event_time` (UTC), the moment up to which they know; None for an unknown user."""
+        deadline = time.monotonic() + timeout_ms / 1000
+        try:
+            with closing(sqlite3.connect(self._uri, uri=True, timeout=timeout_ms / 1000)) as connection:
+                connection.set_progress_handler(lambda: time.monotonic() > deadline, 200)
+                rows = connection.execute(self._query, (entity_key(USER, user_id),)).fetchall()
+            return _decode(rows)
+        except (sqlite3.Error, ValueError, TypeError, OSError) as broken:
+            raise OnlineStoreUnavailable(f"online store: {type(broken).__name__}: {broken}") from broken
+
+
+def age_seconds(row: dict[str, Any], at: datetime) -> float:
+    """How far behind `at` the row's knowledge ends."""
+    known_until: datetime = row[EVENT_TIME]
+    return (at - known_until).total_seconds()
+
+
+def entity_key(name: str, value: str) -> bytes:
+    """The key under which Feast (entity key serialization 3) stores the entity with this one join key."""
+    key, text = name.encode(), value.encode()
+    parts = (struct.pack("<3I", 1, _STRING, len(key)), key, struct.pack("<2I", _STRING, len(text)), text)
+    return b"".join(parts)
+
+
+def _decode(rows: Iterable[tuple[str, bytes, float]]) -> dict[str, Any] | None:
+    values: dict[str, Any] = {}
+    for name, encoded, stamp in rows:
+        values[name] = _value(encoded)
+        # Feast stores the UTC wall time as if it were local time; this undoes exactly that.
+        values[EVENT_TIME] = datetime.fromtimestamp(int(stamp)).replace(tzinfo=UTC)  # noqa: DTZ006
+    return values or None
+
+
+def _value(encoded: bytes) -> Any:
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    message = _message_class()()
+    try:
+        message.ParseFromString(encoded)
+    except DecodeError as broken:
+        raise ValueError(f"a value is not Feast's: {broken}") from broken
+    kind = message.WhichOneof("val")
+    if kind is None:
+        return None
+    value = getattr(message, kind)
+    return list(value.val) if kind.endswith("_list_val") else value
+
+
+@cache
+def _message_class() -> Any:
+    """The part of Feast's `Value` that our views use, in a pool of its own so that it never meets Feast's."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # type: ignore[import-untyped]
+
+    file = descriptor_pb2.FileDescriptorProto(name="value.proto", package="recsys", syntax="proto3")
+    message = file.message_type.add(name="Value")
+    message.oneof_decl.add(name="val")
+    for number, name, kind in _SCALARS:
+        message.field.add(name=name, number=number, type=kind, label=1, oneof_index=0)
+    for number, name, type_name, kind in _LISTS:
+        holder = file.message_type.add(name=type_name)
+        holder.field.add(name="val", number=1, type=kind, label=3)
+        message.field.add(name=name, number=number, type=11, label=1, type_name=f".recsys.{type_name}", oneof_index=0)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("recsys.Value"))
