@@ -1,0 +1,87 @@
+"""Latent models of whole histories: EASE for a small catalogue, implicit's ALS for a large one.
+
+Here: fitting them and folding a history in. Not here: storage, candidates.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from recsys_assets.recommender.events import Events, Floats, Ints
+
+# EASE holds items x items; above this it costs more memory in every model server than it is worth.
+MAX_EASE_ITEMS = 3_000
+ALPHA = 10.0
+
+
+@dataclass(frozen=True)
+class Latent:
+    """`weights` is items x items (ease) or items x factors (als)."""
+
+    kind: Literal["ease", "als"]
+    weights: Floats
+    regularization: float
+
+    def scores(self, history: Ints, weights: Floats) -> Floats:
+        """[n_items]: how well each item fits the weighted history."""
+        if len(history) == 0:
+            return np.zeros(len(self.weights), dtype=np.float32)
+        if self.kind == "ease":
+            summed: Floats = weights @ self.weights[history]
+            return summed
+        fitted: Floats = self.weights @ self._fold_in(history, weights)
+        return fitted
+
+    def _fold_in(self, history: Ints, weights: Floats) -> Floats:
+        own = self.weights[history].astype(np.float64)
+        confidence = 1.0 + ALPHA * weights.astype(np.float64)
+        gram = self._gram() + (own * (confidence - 1.0)[:, None]).T @ own
+        return np.linalg.solve(gram, own.T @ confidence).astype(np.float32)
+
+    def _gram(self) -> Floats:
+        cached: Floats | None = self.__dict__.get("_cached_gram")
+        if cached is None:
+            factors = self.weights.astype(np.float64)
+            cached = factors.T @ factors + self.regularization * np.eye(factors.shape[1])
+            object.__setattr__(self, "_cached_gram", cached)
+        return cached
+
+
+def fit_latent(events: Events, *, seed: int, max_ease_items: int = MAX_EASE_ITEMS) -> Latent:
+    """EASE where the catalogue is small, else ALS."""
+    return fit_ease(events) if len(events.item_ids) <= max_ease_items else fit_als(events, seed=seed)
+
+
+def fit_ease(events: Events, *, regularization: float = 300.0) -> Latent:
+    """The closed form of EASE: B = I - P / diag(P), P the inverse of the regularized item-item Gram matrix."""
+    matrix = events.matrix()
+    gram = np.asarray((matrix.T @ matrix).todense(), dtype=np.float64)
+    gram[np.diag_indices_from(gram)] += regularization
+    inverse = np.linalg.inv(gram)
+    weights = -inverse / np.diag(inverse)
+    np.fill_diagonal(weights, 0.0)
+    return Latent("ease", weights.astype(np.float32), regularization)
+
+
+def fit_als(
+    events: Events, *, seed: int, factors: int = 64, iterations: int = 15, regularization: float = 5.0
+) -> Latent:
+    """Item factors of weighted matrix factorization; a user's factors are solved from the history when asked."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from implicit.als import AlternatingLeastSquares
+
+    size = max(1, min(factors, len(events.item_ids) - 1, max(len(events.user_ids) - 1, 1)))
+    model = AlternatingLeastSquares(
+        factors=size,
+        iterations=iterations,
+        regularization=regularization,
+        random_state=seed,
+        num_threads=1,
+        use_gpu=False,
+    )
+    model.fit(events.matrix() * (1.0 + ALPHA), show_progress=False)
+    return Latent("als", np.asarray(model.item_factors, dtype=np.float32), regularization)

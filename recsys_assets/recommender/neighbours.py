@@ -1,0 +1,86 @@
+"""Item-item neighbours by co-visitation, with time decay on the target side: neighbours met lately count more.
+
+Here: fitting the neighbour lists and scoring a history with them. Not here: popularity, factors, the ranker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from recsys_assets.recommender.events import Doubles, Events, Floats, Ints, decay
+
+BLOCK = 1_024
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """`items[i]` are the codes of item i's best neighbours, `weights[i]` the similarities; 0 fills up."""
+
+    items: Ints
+    weights: Floats
+
+    def scores(self, history: Ints, weights: Floats, n_items: int) -> Floats:
+        """[n_items]: weighted sum of similarities to the history."""
+        if len(history) == 0 or self.items.shape[1] == 0:
+            return np.zeros(n_items, dtype=np.float32)
+        weighted = self.weights[history] * weights[:, None]
+        summed = np.bincount(self.items[history].ravel(), weights=weighted.ravel(), minlength=n_items)
+        return summed.astype(np.float32)
+
+
+def fit_neighbours(
+    events: Events,
+    at: float,
+    *,
+    half_life_days: float | None,
+    top: int = 100,
+    shrink: float = 10.0,
+    target_power: float = 0.5,
+    length_power: float = 0.5,
+) -> Neighbours:
+    """Cosine-like similarity i -> j: sum over users of w(history i) * decay(age of the event with j), normalised.
+
+    A user's weight falls with the length of the history. `half_life_days` None means no decay.
+    """
+    n = len(events.item_ids)
+    per_user = np.bincount(events.users, minlength=len(events.user_ids)).astype(np.float32)
+    user_weight = 1.0 / np.maximum(per_user, 1.0) ** length_power
+    fresh = (
+        np.ones(len(events.times), dtype=np.float32)
+        if half_life_days is None
+        else decay(at - events.times, half_life_days)
+    )
+    source = events.matrix(user_weight[events.users].astype(np.float32)).T.tocsr()
+    target = events.matrix(fresh).tocsr()
+    mass = np.bincount(events.items, minlength=n).astype(np.float32)
+    target_mass = np.bincount(events.items, weights=fresh, minlength=n).astype(np.float32)
+    scale = 1.0 / (np.maximum(target_mass, 1e-6) ** target_power + 1e-6)
+    items = np.zeros((n, min(top, max(n - 1, 0))), dtype=np.int32)
+    weights = np.zeros(items.shape, dtype=np.float32)
+    for start in range(0, n, BLOCK):
+        block = (source[start : start + BLOCK] @ target).tocsr()
+        rows = slice(start, start + block.shape[0])
+        damped = np.sqrt(mass[rows]) + shrink
+        items[rows], weights[rows] = _best_of_rows(block, start, scale, damped, items.shape[1])
+    return Neighbours(items, weights)
+
+
+def _best_of_rows(block: Any, start: int, scale: Floats, damped: Floats, top: int) -> tuple[Ints, Floats]:
+    items = np.zeros((block.shape[0], top), dtype=np.int32)
+    weights = np.zeros((block.shape[0], top), dtype=np.float32)
+    for row in range(block.shape[0]):
+        begin, end = block.indptr[row], block.indptr[row + 1]
+        columns = block.indices[begin:end]
+        values = block.data[begin:end] * scale[columns] / damped[row]
+        values[columns == start + row] = 0.0
+        best = np.lexsort((columns, -values))[:top]
+        items[row, : len(best)], weights[row, : len(best)] = columns[best], values[best]
+    return items, weights
+
+
+def recency_weights(times: Doubles, half_life_days: float) -> Floats:
+    """Weights of a history, relative to its own newest event: how long the user was away does not matter."""
+    return decay(times.max() - times, half_life_days) if len(times) else np.zeros(0, dtype=np.float32)
