@@ -1,0 +1,121 @@
+"""Feast as a resource: registry, offline parity and the online store, all below the home folder.
+
+Here: frames in and out of Feast. Not here: which features there are (features/views.py), the as-of join that training
+uses (features/as_of_join.py; Feast's own is its oracle), or the model server's reader (features/online.py).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import dagster as dg
+import yaml
+
+from recsys_assets.settings import FeatureSettings, Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+    from feast import FeatureStore
+
+_CONFIG: Final = Path(__file__).parent.parent / "feature_repo" / "feature_store.yaml"
+# Short transactions: SQLite takes the whole file for the rest of one that outgrows its cache.
+_ROWS_PER_WRITE: Final = 2_000
+
+
+class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """Feast over `home`/feast. The windows and list length are those of settings.features."""
+
+    home: str
+    windows_days: list[int]
+    recent_items: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The resource for these settings."""
+        features = settings.features
+        return cls(
+            home=str(settings.home), windows_days=list(features.windows_days), recent_items=features.recent_items
+        )
+
+    @property
+    def features(self) -> FeatureSettings:
+        return FeatureSettings(windows_days=tuple(self.windows_days), recent_items=self.recent_items)
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.home, "feast")
+
+    @property
+    def online_path(self) -> Path:
+        """The SQLite file of the online store, for OnlineReader."""
+        return self.folder / "online.db"
+
+    def apply(self) -> list[str]:
+        """Register entities, views and the feature service, and make the online tables; return the names registered."""
+        from recsys_assets.features.views import build_views
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # With a write-ahead log the model servers go on reading while a write is under way. The mode stays in the file.
+        with closing(sqlite3.connect(self.online_path)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+        objects = build_views(self.features, self.folder).objects()
+        self._store().apply(objects)
+        return [known.name for known in objects]
+
+    def export(self, view: str, frame: pl.DataFrame) -> Path:
+        """Write the view's rows where Feast's offline store reads them, whole or not at all."""
+        from recsys_assets.features.views import offline_path
+
+        path = offline_path(self.folder, view)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(".writing")
+        frame.write_parquet(aside)
+        return aside.replace(path)
+
+    def write_online(self, view: str, frame: pl.DataFrame) -> int:
+        """Store one row per entity, over what is there; return how many. The caller passes each entity's newest row."""
+        store = self._store()
+        for rows in frame.iter_slices(_ROWS_PER_WRITE):
+            store.write_to_online_store(view, df=rows.to_pandas())
+        return frame.height
+
+    def read_online(self, view: str, ids: Sequence[str]) -> pl.DataFrame:
+        """What the online store answers through Feast's SDK, a row for each of `ids` in order; unknown ones are null."""
+        import polars as pl
+
+        from recsys_assets.features.views import KEYS, feature_names
+
+        key = KEYS[view]
+        names = feature_names(view, self.features)
+        if not ids:
+            return pl.DataFrame(schema=[key, *names])
+        asked = [{key: entity} for entity in ids]
+        answer = self._store().get_online_features([f"{view}:{name}" for name in names], asked)
+        return pl.DataFrame(answer.to_dict(), infer_schema_length=None, strict=False).select(key, *names)
+
+    def historical(self, entity_rows: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
+        """Feast's own point-in-time join of `view:feature` names, in the order of `entity_rows`; needs `export` before.
+
+        `entity_rows` holds the keys and `event_time`; feature columns are named `view__feature`.
+        """
+        import polars as pl
+
+        from recsys_assets.columns import EVENT_TIME
+
+        rows = entity_rows.with_row_index("row_number").with_columns(pl.col("row_number").cast(pl.Int64))
+        asked = rows.rename({EVENT_TIME: "event_timestamp"}).to_pandas()
+        job = self._store().get_historical_features(asked, list(features), full_feature_names=True)
+        joined = pl.DataFrame(job.to_arrow()).sort("row_number").drop("row_number")
+        return joined.rename({"event_timestamp": EVENT_TIME})
+
+    def _store(self) -> FeatureStore:
+        from feast import FeatureStore
+        from feast.repo_config import RepoConfig
+
+        text = _CONFIG.read_text(encoding="utf-8").replace("${RECSYS_HOME}", str(Path(self.home).absolute()))
+        config: dict[str, Any] = yaml.safe_load(text)
+        return FeatureStore(config=RepoConfig(repo_path=self.folder, **config))
