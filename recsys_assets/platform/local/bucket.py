@@ -1,0 +1,68 @@
+"""Which of 10,000 buckets a user falls into, in Python and in the Lua that the gateway runs.
+
+Here: the two twins, tested against each other. Not here: which bucket gets which variant (the canary gets the lowest).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+BUCKETS: Final = 10_000
+BUCKET_HEADER: Final = "x-recsys-bucket"
+VARIANT_HEADER: Final = "x-recsys-variant"
+# Set by us alone, on the way in and on the way out: a client's own are dropped.
+INTERNAL_HEADERS: Final = (VARIANT_HEADER, BUCKET_HEADER, "x-model-version", "x-recsys-rung")
+LUA_FILTER: Final = "envoy.filters.http.lua"
+
+
+def bucket(user: str, salt: str) -> int:
+    """Salted FNV-1a of 32 bits, its bits mixed once more, modulo 10,000.
+
+    FNV alone hardly moves its high bits for the last characters of short ids; the mixer (MurmurHash3's) makes the
+    buckets of one release independent of those of the next, so that not always the same users are the first.
+    """
+    state = 0x811C9DC5
+    for byte in f"{salt}:{user}".encode():
+        state = ((state ^ byte) * 0x01000193) & 0xFFFFFFFF
+    state = ((state ^ (state >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
+    state = ((state ^ (state >> 13)) * 0xC2B2AE35) & 0xFFFFFFFF
+    return (state ^ (state >> 16)) % BUCKETS
+
+
+# Lua's numbers are doubles: a product of 32 bits by 32 would lose its low ones, so each is made of two halves.
+LUA: Final = """
+local bit = require("bit")
+
+local function times(a, b)
+  local low = bit.band(a, 0xffff) * b
+  local high = bit.band(bit.rshift(a, 16) * bit.band(b, 0xffff), 0xffff) * 65536
+  return bit.tobit((low + high) % 4294967296)
+end
+
+local function bucket(text)
+  local state = bit.tobit(0x811c9dc5)
+  for i = 1, #text do
+    state = times(bit.bxor(state, string.byte(text, i)), 0x01000193)
+  end
+  state = times(bit.bxor(state, bit.rshift(state, 16)), 0x85ebca6b)
+  state = times(bit.bxor(state, bit.rshift(state, 13)), 0xc2b2ae35)
+  return (bit.bxor(state, bit.rshift(state, 16)) % 4294967296) % %(buckets)d
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  %(strip)s
+  local salt = handle:metadata():get("salt")
+  if salt == nil then return end
+  local user = headers:get(handle:metadata():get("header"))
+  if user == nil then return end
+  headers:replace("%(bucket)s", tostring(bucket(salt .. ":" .. user)))
+  handle:clearRouteCache()
+end
+"""
+
+
+def lua_source() -> str:
+    """The filter's program. The salt stands in the route's metadata, so that a new release changes routes only."""
+    strip = " ".join(f'headers:remove("{name}")' for name in INTERNAL_HEADERS)
+    return LUA.replace("%(buckets)d", str(BUCKETS)).replace("%(strip)s", strip).replace("%(bucket)s", BUCKET_HEADER)

@@ -1,0 +1,136 @@
+"""Envoy's own start: its bootstrap, and the one listener with its filters and access log.
+
+Here: pure documents that depend on settings alone. Not here: anything that a release changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from recsys_assets.platform.local.bucket import LUA_FILTER, lua_source
+from recsys_assets.platform.local.envoy_clusters import TYPE, Resource
+from recsys_assets.platform.local.envoy_routes import ROUTE_CONFIG
+
+MAX_REQUEST_BYTES: Final = 1 << 20
+# The fields of columns.GATEWAY_REQUESTS and what tells recommendations from the rest.
+ACCESS_LOG_FIELDS: Final = {
+    "request_id": "%REQ(X-REQUEST-ID)%",
+    "served_at": "%START_TIME(%Y-%m-%dT%H:%M:%S.%6fZ)%",
+    "visitor_id": "%REQ(X-USER-ID)%",
+    "variant": "%REQ(X-RECSYS-VARIANT)%",
+    "cluster": "%UPSTREAM_CLUSTER%",
+    "status": "%RESPONSE_CODE%",
+    "duration_us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
+    "model_version": "%RESP(X-MODEL-VERSION)%",
+    "rung": "%RESP(X-RECSYS-RUNG)%",
+    "path": "%REQ(:PATH)%",
+    "route": "%ROUTE_NAME%",
+    "flags": "%RESPONSE_FLAGS%",
+    "upstream": "%UPSTREAM_HOST%",
+}
+
+
+@dataclass(frozen=True)
+class GatewayPlace:
+    """Where the gateway listens and keeps its files."""
+
+    host: str
+    port: int
+    admin_port: int
+    collector_port: int
+    folder: Path
+    access_log: Path
+
+    def file(self, name: str) -> Path:
+        return self.folder / f"{name}.json"
+
+    def endpoints_file(self, service: str) -> Path:
+        return self.folder / "eds" / f"{service}.json"
+
+
+def bootstrap(place: GatewayPlace) -> Resource:
+    """What Envoy is started with; everything else it reads from files that are moved into place."""
+    sources = {
+        f"{kind}_config": {"path_config_source": {"path": str(place.file(kind))}, "resource_api_version": "V3"}
+        for kind in ("lds", "cds")
+    }
+    return {
+        "node": {"id": "gateway", "cluster": "recsys-assets"},
+        "admin": {"address": _address(place.host, place.admin_port)},
+        "dynamic_resources": sources,
+    }
+
+
+def listener(place: GatewayPlace) -> Resource:
+    """The gateway's listener. Without port reuse, so that a second gateway on this port fails and does not share."""
+    manager = {
+        "@type": TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "gateway",
+        "codec_type": "AUTO",
+        "use_remote_address": True,
+        "always_set_request_id_in_response": True,
+        "stream_idle_timeout": "30s",
+        "common_http_protocol_options": {"idle_timeout": "60s", "headers_with_underscores_action": "REJECT_REQUEST"},
+        "normalize_path": True,
+        "merge_slashes": True,
+        "server_name": "recsys-gateway",
+        "rds": {
+            "route_config_name": ROUTE_CONFIG,
+            "config_source": {
+                "path_config_source": {"path": str(place.file("rds"))},
+                "resource_api_version": "V3",
+            },
+        },
+        "http_filters": _filters(),
+        "access_log": [_access_log(place.access_log)],
+        "local_reply_config": {
+            "body_format": {
+                "json_format": {"error": "%LOCAL_REPLY_BODY%", "request_id": "%REQ(X-REQUEST-ID)%"},
+                "content_type": "application/json",
+            }
+        },
+    }
+    name = "envoy.filters.network.http_connection_manager"
+    return {
+        "@type": TYPE + "envoy.config.listener.v3.Listener",
+        "name": "gateway",
+        "enable_reuse_port": False,
+        "address": _address(place.host, place.port),
+        "per_connection_buffer_limit_bytes": MAX_REQUEST_BYTES,
+        "filter_chains": [{"filters": [{"name": name, "typed_config": manager}]}],
+    }
+
+
+def _filters() -> list[Resource]:
+    http = TYPE + "envoy.extensions.filters.http."
+    return [
+        {
+            "name": LUA_FILTER,
+            "typed_config": {
+                "@type": http + "lua.v3.Lua",
+                "default_source_code": {"inline_string": lua_source()},
+            },
+        },
+        {
+            "name": "envoy.filters.http.buffer",
+            "typed_config": {"@type": http + "buffer.v3.Buffer", "max_request_bytes": MAX_REQUEST_BYTES},
+        },
+        {"name": "envoy.filters.http.router", "typed_config": {"@type": http + "router.v3.Router"}},
+    ]
+
+
+def _access_log(path: Path) -> Resource:
+    return {
+        "name": "envoy.access_loggers.file",
+        "typed_config": {
+            "@type": TYPE + "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            "path": str(path),
+            "log_format": {"json_format": ACCESS_LOG_FIELDS},
+        },
+    }
+
+
+def _address(host: str, port: int) -> Resource:
+    return {"socket_address": {"address": host, "port_value": port}}
