@@ -1,0 +1,1 @@
+"""How a release moves: analysis, phases, route, ledger, tick, guard. Here: nothing but this line."""

@@ -1,0 +1,224 @@
+"""From logged rows to what is analysed: one outcome for each visitor, and the gateway's requests by arm.
+
+Here: which rows count, and for whom. Not here: any verdict on them (analysis.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from recsys_assets.columns import EXPOSURES, FEEDBACK, GATEWAY_REQUESTS, UTC_TIME
+from recsys_assets.records import AnalysisPlan
+
+FULL_RUNG = "full"
+ALL_BP = 10_000
+# Rows reach their files a moment after the answer: newer ones are not looked at yet.
+LOG_GRACE_SECONDS = 1.0
+# A new weight needs a moment to reach the gateway. Visitors who first come in it may have been drawn at either weight.
+SETTLE_SECONDS = 2.0
+# Reported by clients, but not an act of the visitor.
+_NOT_ENGAGEMENT = ("impression",)
+
+
+@dataclass(frozen=True)
+class Logs:
+    """The three sources, as in columns.py. A frame is None where its source could not be read: that is not an empty one."""
+
+    exposures: pl.DataFrame | None
+    feedback: pl.DataFrame | None
+    gateway: pl.DataFrame | None
+
+
+@dataclass(frozen=True)
+class WeightSince:
+    """From `since` on the canary's planned share was `weight_bp` basis points."""
+
+    since: datetime
+    weight_bp: int
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is analysed: which two versions, under which plan, at which shares, as seen at `now`.
+
+    `weights` lists every share since the canary began, oldest first; `top_k` bounds a visitor's outcome.
+    """
+
+    model_version: str
+    stable_version: str
+    plan: AnalysisPlan
+    weights: Sequence[WeightSince]
+    top_k: int
+    now: datetime
+
+    @property
+    def start(self) -> datetime | None:
+        """When the first user could see the canary."""
+        return next((w.since for w in self.weights if w.weight_bp > 0), None)
+
+    @property
+    def split_ended(self) -> datetime:
+        """When visitors were no longer split between two arms, or now."""
+        start = self.start
+        ends = (w.since for w in self.weights if start and w.since > start and w.weight_bp in (0, ALL_BP))
+        return next(ends, self.now)
+
+    @property
+    def baking(self) -> bool:
+        return bool(self.weights) and self.weights[-1].weight_bp == ALL_BP
+
+    @property
+    def visible_until(self) -> datetime:
+        return self.now - timedelta(seconds=LOG_GRACE_SECONDS)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """`visitors`: visitor_id, first_at, is_canary, weight_bp, outcome, in order of arrival. The counts are of those left out."""
+
+    visitors: pl.DataFrame
+    saw_both: int
+    degraded: int
+    unmatured: int
+    unsettled: int
+
+
+def visitor_outcomes(logs: Logs, scope: Scope) -> Outcomes:
+    """One row for each visitor: how many shown items were clicked within the attribution window.
+
+    The window starts at the visitor's first answer since the canary began and never moves, so that a longer stay in
+    one arm gives no more chances than in the other. Left out, each counted:
+      - saw both variants, or an answer of the other version, inside the window. Whoever changes arm after the window is
+        closed keeps the outcome: leaving those out would take returning visitors away from stable only, since
+        growing the weight moves users only from stable to canary;
+      - got an answer from a lower rung of the ladder inside the window: it says nothing about the model;
+      - unmatured: the window is still open, so late clicks may come, and may come later in one arm;
+      - unsettled: came within SETTLE_SECONDS of a change of weight.
+    """
+    seen = _windowed(logs, scope)
+    clicked = _clicks(logs, seen)
+    window = timedelta(seconds=scope.plan.attribution_seconds)
+    rows = (
+        seen.group_by("visitor_id")
+        .agg(
+            pl.col("first_at").first(),
+            (pl.col("first_variant").first() == "canary").alias("is_canary"),
+            pl.col("mixed").any(),
+            (pl.col("rung") != FULL_RUNG).any().alias("degraded"),
+        )
+        .join(clicked, on="visitor_id", how="left")
+        .with_columns(
+            outcome=pl.col("clicked").fill_null(0).clip(upper_bound=scope.top_k).cast(pl.Float64),
+            open=pl.col("first_at") + window > scope.visible_until,
+        )
+        .sort("first_at", "visitor_id")
+    )
+    rows = with_weight(rows, scope.weights, at="first_at")
+    unsettled = pl.col("first_at") < pl.col("weight_since") + timedelta(seconds=SETTLE_SECONDS)
+    kept = rows.filter(~pl.col("mixed") & ~pl.col("degraded") & ~pl.col("open") & ~unsettled)
+    return Outcomes(
+        visitors=kept.select("visitor_id", "first_at", "is_canary", "weight_bp", "outcome"),
+        saw_both=int(rows["mixed"].sum()),
+        degraded=int(rows["degraded"].sum()),
+        unmatured=int(rows["open"].sum()),
+        unsettled=rows.filter(unsettled).height,
+    )
+
+
+def _windowed(logs: Logs, scope: Scope) -> pl.DataFrame:
+    """The exposures inside each visitor's window, with first_at, first_variant and whether this one is of the other arm."""
+    exposures = EXPOSURES.to_frame() if logs.exposures is None else logs.exposures
+    start = scope.start
+    if start is None:
+        exposures = exposures.clear()
+    rows = exposures.filter(
+        pl.col("variant").is_in(["stable", "canary"])
+        & pl.col("visitor_id").is_not_null()
+        & (pl.col("served_at") >= pl.lit(start, dtype=UTC_TIME))
+    ).sort("served_at", maintain_order=True)
+    first = rows.group_by("visitor_id", maintain_order=True).agg(
+        first_at=pl.col("served_at").first(), first_variant=pl.col("variant").first()
+    )
+    first = first.filter(pl.col("first_at") < pl.lit(scope.split_ended, dtype=UTC_TIME))
+    expected = (
+        pl.when(pl.col("first_variant") == "canary")
+        .then(pl.lit(scope.model_version))
+        .otherwise(pl.lit(scope.stable_version))
+    )
+    window = timedelta(seconds=scope.plan.attribution_seconds)
+    return (
+        rows.join(first, on="visitor_id")
+        .filter(pl.col("served_at") <= pl.col("first_at") + window)
+        .with_columns(
+            mixed=(pl.col("variant") != pl.col("first_variant")) | pl.col("model_version").ne_missing(expected),
+            window_end=pl.col("first_at") + window,
+        )
+    )
+
+
+def _clicks(logs: Logs, seen: pl.DataFrame) -> pl.DataFrame:
+    """Distinct items that each visitor clicked among those shown, inside the window."""
+    feedback = FEEDBACK.to_frame() if logs.feedback is None else logs.feedback
+    acts = feedback.filter(~pl.col("event_type").is_in(_NOT_ENGAGEMENT)).unique("event_id", keep="first")
+    return (
+        acts.join(seen.select("request_id", "visitor_id", "items", "window_end"), on="request_id")
+        .filter(pl.col("item_id").is_in(pl.col("items")) & (pl.col("received_at") <= pl.col("window_end")))
+        .group_by("visitor_id")
+        .agg(clicked=pl.col("item_id").n_unique())
+    )
+
+
+def gateway_requests(logs: Logs, scope: Scope) -> pl.DataFrame:
+    """The gateway's rows since the canary began, those too new to be complete left out, with `failed` and `weight_bp`.
+
+    Failed means: the server or the gateway did not answer (5xx, 0), or another version than the arm's had to (failover).
+    The client's own mistakes (4xx) say nothing about a version and are left out.
+    """
+    gateway = GATEWAY_REQUESTS.to_frame() if logs.gateway is None else logs.gateway
+    start = scope.start
+    if start is None:
+        gateway = gateway.clear()
+    expected = (
+        pl.when(pl.col("variant") == "canary").then(pl.lit(scope.model_version)).otherwise(pl.lit(scope.stable_version))
+    )
+    status = pl.col("status").fill_null(0)
+    rows = gateway.filter(
+        pl.col("variant").is_in(["stable", "canary"])
+        & (pl.col("served_at") >= pl.lit(start, dtype=UTC_TIME))
+        & (pl.col("served_at") <= pl.lit(scope.visible_until, dtype=UTC_TIME))
+        & ~status.is_between(400, 499)
+    ).with_columns(
+        failed=(status >= 500)
+        | (status < 100)
+        | ((status == 200) & (pl.col("model_version") != expected).fill_null(False))
+    )
+    return with_weight(rows.sort("served_at"), scope.weights, at="served_at")
+
+
+def with_weight(rows: pl.DataFrame, weights: Sequence[WeightSince], *, at: str) -> pl.DataFrame:
+    """Add the share in force at each row's time, and since when; rows before the first change get none and are dropped."""
+    steps = pl.DataFrame(
+        {"weight_since": [w.since for w in weights], "weight_bp": [w.weight_bp for w in weights]},
+        schema={"weight_since": UTC_TIME, "weight_bp": pl.Int64},
+    ).sort("weight_since")
+    return rows.join_asof(steps, left_on=at, right_on="weight_since").filter(pl.col("weight_bp").is_not_null())
+
+
+def seen_in_step(logs: Logs, scope: Scope) -> tuple[int, int]:
+    """Visitors (canary, stable) whose window in the present step is closed: first answer since the step began plus window."""
+    if logs.exposures is None or not scope.weights:
+        return 0, 0
+    since = scope.weights[-1].since
+    window = timedelta(seconds=scope.plan.attribution_seconds)
+    matured = (
+        logs.exposures.filter(pl.col("served_at") >= pl.lit(since, dtype=UTC_TIME))
+        .group_by("visitor_id", "variant")
+        .agg(pl.col("served_at").min())
+        .filter(pl.col("served_at") + window <= pl.lit(scope.visible_until, dtype=UTC_TIME))
+    )
+    counts = dict(matured.group_by("variant").len().iter_rows())
+    return int(counts.get("canary", 0)), int(counts.get("stable", 0))
