@@ -1,0 +1,198 @@
+"""The data contract: rules over the rows of one file, and what breaks them, named by file, row, column and rule.
+
+Here: pure judgement. Not here: reading files (reader.py), keeping bad ones (quarantine.py), stopping a run (assets.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from statistics import median
+from typing import Any, Final
+
+import polars as pl
+
+from recsys_assets.columns import DAY, EVENT_TIME, EVENT_TYPE, ITEM, USER, VALUE
+from recsys_assets.interactions.reader import ROW, canonical
+from recsys_assets.settings import DataSettings, InteractionSource
+
+FILE: Final = "file"
+REQUIRED: Final = (USER, ITEM, EVENT_TIME)
+# How many rows are named for each rule and column; `total` counts them all.
+EXAMPLES: Final = 10
+
+
+class Rule(StrEnum):
+    """What a file can break."""
+
+    UNREADABLE = "unreadable"
+    SCHEMA = "schema"
+    TYPE = "type"
+    NULL = "null"
+    RANGE = "range"
+    OTHER_DAY = "other_day"
+    FUTURE = "future"
+    DUPLICATE = "duplicate"
+    EMPTY = "empty"
+    VOLUME = "volume"
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One offending row or file. `row` is 1 for the first row of data; `total` counts the rows of this file that
+    break this rule in this column."""
+
+    file: str
+    rule: Rule
+    reason: str
+    row: int | None = None
+    column: str | None = None
+    value: str | None = None
+    total: int = 1
+
+    def __str__(self) -> str:
+        place = [self.file]
+        place += [f"row {self.row}"] if self.row is not None else []
+        place += [f"column {self.column}"] if self.column is not None else []
+        more = f" ({self.total} such rows)" if self.total > 1 else ""
+        shown = f", got {self.value!r}" if self.value is not None else ""
+        return f"{', '.join(place)}: {self.rule.value}: {self.reason}{shown}{more}"
+
+    def record(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def missing_columns(present: Sequence[str], source: InteractionSource, file: str) -> list[Violation]:
+    """Rule `schema`: every mapped column stands in the file."""
+    return [
+        Violation(file, Rule.SCHEMA, f"the file has no such column (mapped to {ours})", column=theirs)
+        for ours, theirs in source.columns.items()
+        if ours not in present
+    ]
+
+
+def judge_rows(
+    raw: pl.DataFrame, source: InteractionSource, data: DataSettings, *, file: str, day: date | None, now: datetime
+) -> tuple[pl.DataFrame, list[Violation]]:
+    """The good rows (ROW and columns.INTERACTIONS) and what breaks the contract within this one file.
+
+    `raw` has the file's columns under our names; `day` is the day in the file's name, to which every event must belong.
+    Rows with a null in a required column are left out where their share stays within `max_null_share`.
+    """
+    rows = canonical(raw, source)
+    found = [
+        *_not_of_type(raw, rows, source, file),
+        *_nulls(raw, source, data, file),
+        *_out_of_range(rows, source, file),
+        *_at_wrong_time(rows, source, file, day, now),
+    ]
+    return rows.drop_nulls(REQUIRED), found
+
+
+def judge_duplicates(
+    rows: pl.DataFrame, source: InteractionSource, data: DataSettings
+) -> tuple[pl.DataFrame, list[Violation]]:
+    """Rule `duplicate` over all files of a run (rows carry FILE): the first copy of an event stays.
+
+    An event is one user, item, time and type. A file breaks the rule when a larger share of its rows than
+    `max_duplicate_share` repeats rows before them, in it or in another file.
+    """
+    key = [USER, ITEM, EVENT_TIME, EVENT_TYPE]
+    marked = rows.with_columns(repeated=~pl.struct(key).is_first_distinct())
+    shares = marked.group_by(FILE, maintain_order=True).agg(share=pl.col("repeated").mean())
+    guilty = shares.filter(pl.col("share") > data.max_duplicate_share)[FILE].to_list()
+    found: list[Violation] = []
+    for file in guilty:
+        bad = marked.filter(pl.col("repeated") & (pl.col(FILE) == file)).with_columns(
+            shown=pl.concat_str([USER, ITEM, pl.col(EVENT_TIME).cast(pl.String)], separator=", ", ignore_nulls=True)
+        )
+        columns = ", ".join(source.columns[name] for name in key if name in source.columns)
+        found += _name_rows(bad, "shown", file, Rule.DUPLICATE, columns, "the same event stands before it")
+    return marked.filter(~pl.col("repeated")).drop("repeated"), found
+
+
+def judge_volume(
+    counts: Mapping[date, int], trailing: Mapping[date, int], data: DataSettings
+) -> tuple[dict[date, tuple[Rule, str]], dict[date, str]]:
+    """Rules `empty` and `volume`, day by day against the median of the newest days before it that have rows.
+
+    Returns (what is wrong by day, what each judgement rested on by day). A day that fails does not become a
+    yardstick for the next. `min_volume_ratio` 0 allows days without events.
+    """
+    known, wrong, basis = dict(trailing), dict[date, tuple[Rule, str]](), dict[date, str]()
+    for day in sorted(counts):
+        before = sorted((d for d in known if d < day and known[d] > 0), reverse=True)[: data.volume_trailing_days]
+        typical = median(known[d] for d in before) if before else None
+        basis[day] = f"median {typical:g} of {len(before)} days before" if before else "first day: nothing before it"
+        rows = counts[day]
+        if rows == 0 and data.min_volume_ratio > 0:
+            wrong[day] = (Rule.EMPTY, "no event at all (data.min_volume_ratio 0 would allow it)")
+        elif typical is not None and not _usual(rows, typical, data):
+            low, high = data.min_volume_ratio * typical, data.max_volume_ratio * typical
+            wrong[day] = (Rule.VOLUME, f"{rows} events; {low:g} to {high:g} are usual ({basis[day]})")
+        else:
+            known[day] = rows
+    return wrong, basis
+
+
+def _usual(rows: int, typical: float, data: DataSettings) -> bool:
+    return data.min_volume_ratio * typical <= rows <= data.max_volume_ratio * typical
+
+
+def _not_of_type(raw: pl.DataFrame, rows: pl.DataFrame, source: InteractionSource, file: str) -> Iterator[Violation]:
+    for name, column in source.columns.items():
+        given = raw.get_column(name)
+        lost = _is_given(given) & rows.get_column(name).is_null()
+        if lost.any():
+            reason = "not a time" if name == EVENT_TIME else "not a number" if name == VALUE else "not an identifier"
+            if name == EVENT_TIME:
+                reason += f" in unit {source.time_unit}"
+            yield from _name_rows(raw.filter(lost), name, file, Rule.TYPE, column, reason)
+
+
+def _is_given(column: pl.Series) -> pl.Series:
+    """Neither null nor an empty string nor not-a-number."""
+    if column.dtype == pl.String:
+        return column.is_not_null() & (column != "").fill_null(False)
+    if column.dtype.is_float():
+        return column.is_not_null() & column.is_not_nan().fill_null(False)
+    return column.is_not_null()
+
+
+def _nulls(raw: pl.DataFrame, source: InteractionSource, data: DataSettings, file: str) -> Iterator[Violation]:
+    for name in REQUIRED:
+        absent = raw.filter(~_is_given(raw.get_column(name)))
+        share = absent.height / raw.height if raw.height else 0.0
+        if share > data.max_null_share:
+            reason = f"no value; {share:.2%} of its rows have none, {data.max_null_share:.2%} are allowed"
+            yield from _name_rows(absent, name, file, Rule.NULL, source.columns[name], reason)
+
+
+def _out_of_range(rows: pl.DataFrame, source: InteractionSource, file: str) -> Iterator[Violation]:
+    if source.value_range is None or VALUE not in source.columns:
+        return
+    low, high = source.value_range
+    bad = rows.filter(~pl.col(VALUE).is_between(low, high))
+    yield from _name_rows(bad, VALUE, file, Rule.RANGE, source.columns[VALUE], f"outside {low:g} to {high:g}")
+
+
+def _at_wrong_time(
+    rows: pl.DataFrame, source: InteractionSource, file: str, day: date | None, now: datetime
+) -> Iterator[Violation]:
+    column = source.columns[EVENT_TIME]
+    later = pl.col(EVENT_TIME) > pl.lit(now)
+    if day is not None:
+        later = later | (pl.col(DAY) > day)
+        early = rows.filter(pl.col(DAY) < day)
+        yield from _name_rows(early, EVENT_TIME, file, Rule.OTHER_DAY, column, f"before the file's day {day}")
+    reason = f"after the file's day {day}" if day else f"after {now:%Y-%m-%d %H:%M} UTC, when it was read"
+    yield from _name_rows(rows.filter(later), EVENT_TIME, file, Rule.FUTURE, column, reason)
+
+
+def _name_rows(bad: pl.DataFrame, shown: str, file: str, rule: Rule, column: str, reason: str) -> Iterator[Violation]:
+    for row, value in bad.select(ROW, shown).head(EXAMPLES).iter_rows():
+        text = None if value is None else value.isoformat() if isinstance(value, datetime) else str(value)
+        yield Violation(file, rule, reason, row=int(row), column=column, value=text, total=bad.height)
