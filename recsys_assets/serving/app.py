@@ -1,0 +1,177 @@
+"""The model server's HTTP: routes of both protocol versions, health, metrics, and one path for every answer.
+
+Here: requests in, responses out. Not here: loading (server.py), shapes (protocol*.py), which rung answers (ladder.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from time import perf_counter
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+
+from recsys_assets.recommender.profiles import UserProfile
+from recsys_assets.serving import protocol_v1, protocol_v2
+from recsys_assets.serving.exposures import ExposureLog, exposure_line
+from recsys_assets.serving.faults import Faults
+from recsys_assets.serving.http import JSON, Caller, add_error_answers, caller_of, read_body
+from recsys_assets.serving.ladder import RANKER_FAILURES, RUNGS, Answer, Ladder
+from recsys_assets.serving.metadata import add_metadata, check_model
+from recsys_assets.serving.metrics import CONTENT_TYPE, ServerMetrics
+from recsys_assets.serving.online import OnlineLookups
+from recsys_assets.serving.protocol import Ask, Malformed, dumps, refuse
+
+Render = Callable[[Sequence[Answer]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Served:
+    """Everything that one server holds for its one model version."""
+
+    name: str
+    version: str
+    ladder: Ladder
+    lookups: OnlineLookups
+    exposures: ExposureLog
+    faults: Faults
+    metrics: ServerMetrics
+    deadline_seconds: float
+    now: Callable[[], datetime]
+
+
+class Inference:
+    """One answer: parse, look the users up, climb the ladder, render, note the exposure."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    async def v1(self, request: Request, name: str) -> Response:
+        async def asked(caller: Caller) -> tuple[list[Ask], Render]:
+            asks = protocol_v1.parse(await read_body(request))
+            return asks, lambda answers: protocol_v1.render(
+                answers, model_version=self._served.version, variant=caller.variant, request_id=caller.request_id
+            )
+
+        return await self._answer(request, name, None, asked)
+
+    async def v2(self, request: Request, name: str, version: str | None = None) -> Response:
+        async def asked(caller: Caller) -> tuple[list[Ask], Render]:
+            asks, own_id, wanted = protocol_v2.parse(await read_body(request))
+            return asks, lambda answers: protocol_v2.render(
+                answers,
+                name=self._served.name,
+                model_version=self._served.version,
+                variant=caller.variant,
+                request_id=caller.request_id,
+                own_id=own_id,
+                wanted=wanted,
+            )
+
+        return await self._answer(request, name, version, asked)
+
+    async def _answer(
+        self,
+        request: Request,
+        name: str,
+        version: str | None,
+        asked: Callable[[Caller], Awaitable[tuple[list[Ask], Render]]],
+    ) -> Response:
+        served, started, caller = self._served, perf_counter(), caller_of(request)
+        answers: Sequence[Answer] = ()
+        try:
+            check_model(self._served.name, self._served.version, name, version)
+            asks, render = await asked(caller)
+            answers = await self._rank(asks, caller, started)
+            response = self._respond(answers, render, caller, started)
+        except Malformed as malformed:
+            response = Response(malformed.body(), malformed.status, media_type=JSON)
+        response.headers["x-request-id"] = caller.request_id
+        response.headers["x-model-version"] = served.version
+        served.metrics.answered(
+            variant=caller.variant,
+            status=response.status_code,
+            seconds=perf_counter() - started,
+            rungs=[answer.rung for answer in answers],
+        )
+        return response
+
+    async def _rank(self, asks: Sequence[Ask], caller: Caller, started: float) -> Sequence[Answer]:
+        served = self._served
+        if caller.is_visitor and (delay := served.faults.delay_seconds()):
+            await asyncio.sleep(delay)
+        plain = [ask.user_id for ask in asks if ask.profile is None]
+        found = dict(zip(plain, await asyncio.gather(*map(served.lookups.user, plain)), strict=True))
+        answers = []
+        for number, ask in enumerate(asks):
+            if number:
+                await asyncio.sleep(0)  # lets other requests in between the instances of a large one
+            if ask.profile is not None:
+                answers.append(self._rank_given(ask, number))
+                continue
+            late = perf_counter() - started > served.deadline_seconds
+            answers.append(served.ladder.answer(ask.user_id, ask.k, found[ask.user_id], late=late))
+        return served.faults.cross(answers) if caller.is_visitor else answers
+
+    def _rank_given(self, ask: Ask, number: int) -> Answer:
+        given = ask.profile
+        assert given is not None
+        profile = UserProfile(ask.user_id, given.features, given.recent_items, given.recent_times)
+        try:
+            return self._served.ladder.answer_given(profile, ask.k)
+        except RANKER_FAILURES as failed:
+            refuse(f"instances[{number}].profile", f"cannot be ranked: {failed}")
+
+    def _respond(self, answers: Sequence[Answer], render: Render, caller: Caller, started: float) -> Response:
+        if caller.is_visitor and self._served.faults.fails(caller.request_id):
+            return Response(dumps({"error": "drill: failing", "faults": []}), 500, media_type=JSON)
+        body = dumps(render(answers))
+        kept = self._expose(answers, caller, (perf_counter() - started) * 1_000)
+        worst = max(answers, key=lambda answer: RUNGS.index(answer.rung))
+        headers = {"x-recsys-rung": worst.rung} | ({} if kept else {"x-recsys-exposure": "lost"})
+        return Response(body, 200, headers=headers, media_type=JSON)
+
+    def _expose(self, answers: Sequence[Answer], caller: Caller, latency_ms: float) -> bool:
+        served = self._served
+        seen = [answer for answer in answers if "given_profile" not in answer.flags]
+        if not seen:
+            return True
+        lines = b"".join(
+            exposure_line(
+                answer,
+                request_id=caller.request_id,
+                served_at=served.now(),
+                visitor_id=caller.visitor_id or answer.user_id,
+                model_version=served.version,
+                variant=caller.variant,
+                latency_ms=latency_ms,
+            )
+            for answer in seen
+        )
+        kept = served.exposures.write(lines, len(seen))
+        if not kept:
+            served.metrics.exposures_lost(len(seen))
+        return kept
+
+
+def build_app(served: Served) -> FastAPI:
+    """The application of one loaded model version."""
+    app = FastAPI(title=served.name, version=served.version, docs_url=None, redoc_url=None, openapi_url=None)
+    inference = Inference(served)
+    app.add_api_route("/v1/models/{name}:predict", inference.v1, methods=["POST"], response_model=None)
+    app.add_api_route("/v2/models/{name}/infer", inference.v2, methods=["POST"], response_model=None)
+    app.add_api_route("/v2/models/{name}/versions/{version}/infer", inference.v2, methods=["POST"], response_model=None)
+    add_metadata(app, name=served.name, version=served.version, lost=lambda: served.exposures.lost)
+    app.add_api_route("/metrics", _metrics(served.metrics), methods=["GET"], response_model=None)
+    add_error_answers(app)
+    return app
+
+
+def _metrics(metrics: ServerMetrics) -> Callable[[], Awaitable[Response]]:
+    async def text() -> Response:
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
+
+    return text

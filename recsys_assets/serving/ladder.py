@@ -1,0 +1,145 @@
+"""The ladder of answers: full model -> without the online store -> cached top-k -> popular, each told by its name.
+
+Here: which rung answers one question, given what the online store said. Not here: waiting for the store, HTTP, a clock.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal, Protocol
+
+from recsys_assets.columns import EVENT_TIME
+from recsys_assets.features.as_of_join import expire_row
+from recsys_assets.recommender.profiles import RECENT_ITEMS, RECENT_TIMES, UserProfile
+from recsys_assets.recommender.recommender import Ranking
+
+Rung = Literal["full", "no_online_store", "cached", "popular"]
+RUNGS: Final[tuple[Rung, ...]] = ("full", "no_online_store", "cached", "popular")
+
+# What arithmetic, a lookup or native code raises on data it did not expect. Anything else is a defect and answers 500.
+RANKER_FAILURES: Final = (ArithmeticError, LookupError, ValueError, TypeError, MemoryError, RuntimeError, OSError)
+
+
+class Ranks(Protocol):
+    """What the ladder needs of a Recommender."""
+
+    @property
+    def as_of(self) -> datetime: ...
+    def recommend(self, profile: UserProfile, *, k: int = 10, at: datetime | None = None) -> Ranking: ...
+    def popular(self, k: int = 10, exclude: Collection[str] = ()) -> Ranking: ...
+    def profile(self, user_id: str) -> UserProfile | None: ...
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What the online store said about a user: a row, nothing (`row` and `failure` None), or why it did not answer."""
+
+    row: Mapping[str, Any] | None = None
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One ranking with the rung that gave it. `flags` name everything that was not as usual."""
+
+    user_id: str
+    items: Sequence[str]
+    scores: Sequence[float]
+    rung: Rung
+    flags: tuple[str, ...] = ()
+
+
+class Ladder:
+    """Answers always: each rung needs less than the one above it."""
+
+    def __init__(self, recommender: Ranks, *, cached_users: int = 50_000) -> None:
+        self._recommender, self._cached_users = recommender, cached_users
+        self._cache: OrderedDict[str, Ranking] = OrderedDict()
+
+    def answer(self, user_id: str, k: int, lookup: Lookup, *, late: bool = False) -> Answer:
+        """The best answer possible. `late`: the request used its time up waiting, so the ranker is left out."""
+        at = self._moment(lookup)
+        profile, rung, flags = self._profile(user_id, lookup, at)
+        if profile is None:
+            return self._popular(user_id, k, (), flags)
+        if late:
+            flags = (*flags, "late")
+        elif ranking := self._rank(profile, k, at):
+            self._remember(user_id, ranking)
+            return Answer(user_id, ranking.items, ranking.scores, rung, flags)
+        else:
+            flags = (*flags, "ranker_failed")
+        cached = self._cache.get(user_id)
+        if cached and len(cached.items) >= k:
+            return Answer(user_id, cached.items[:k], cached.scores[:k], "cached", flags)
+        return self._popular(user_id, k, profile.recent_items, flags)
+
+    def answer_given(self, profile: UserProfile, k: int) -> Answer:
+        """Rank a profile that came with the request: nothing is merged, cached or excused."""
+        ranking = self._recommender.recommend(profile, k=k)
+        return Answer(profile.user_id, ranking.items, ranking.scores, "full", ("given_profile",))
+
+    def _moment(self, lookup: Lookup) -> datetime:
+        """Event time, never the wall clock: the newest midnight up to which anything is known."""
+        as_of = self._recommender.as_of
+        known = lookup.row.get(EVENT_TIME) if lookup.row else None
+        return max(as_of, known) if isinstance(known, datetime) else as_of
+
+    def _profile(self, user_id: str, lookup: Lookup, at: datetime) -> tuple[UserProfile | None, Rung, tuple[str, ...]]:
+        snapshot = self._recommender.profile(user_id)
+        if lookup.failure is not None:
+            # Without the store nobody knows whether this user is new: not excused as unknown.
+            flags = (lookup.failure,) if snapshot else (lookup.failure, "not_in_snapshot")
+            return snapshot, "no_online_store", flags
+        if lookup.row is None:
+            return snapshot, "full", ("no_online_row",) if snapshot else ("unknown_user",)
+        try:
+            merged = merge(user_id, snapshot, lookup.row, at=at)
+        except RANKER_FAILURES:
+            return snapshot, "no_online_store", ("online_row_broken",)
+        if merged is None:
+            return snapshot, "no_online_store", ("online_row_stale",)
+        return merged, "full", ()
+
+    def _rank(self, profile: UserProfile, k: int, at: datetime) -> Ranking | None:
+        try:
+            ranking = self._recommender.recommend(profile, k=k, at=at)
+        except RANKER_FAILURES:
+            return None
+        usable = bool(ranking.items) and all(map(math.isfinite, ranking.scores))
+        return ranking if usable else None
+
+    def _remember(self, user_id: str, ranking: Ranking) -> None:
+        kept = self._cache.get(user_id)
+        if kept is None or len(ranking.items) >= len(kept.items):
+            self._cache[user_id] = ranking
+        self._cache.move_to_end(user_id)
+        if len(self._cache) > self._cached_users:
+            self._cache.popitem(last=False)
+
+    def _popular(self, user_id: str, k: int, seen: Sequence[str], flags: tuple[str, ...]) -> Answer:
+        ranking = self._recommender.popular(k, exclude=set(seen))
+        return Answer(user_id, ranking.items, ranking.scores, "popular", flags)
+
+
+def merge(user_id: str, snapshot: UserProfile | None, row: Mapping[str, Any], *, at: datetime) -> UserProfile | None:
+    """The online row, brought forward to `at`, over the bundle's snapshot; None where the row is the older one."""
+    items = [str(item) for item in row.get(RECENT_ITEMS) or ()]
+    times = [float(time) for time in row.get(RECENT_TIMES) or ()]
+    if len(items) != len(times):
+        return None
+    if snapshot and snapshot.recent_times and (not times or times[-1] < snapshot.recent_times[-1]):
+        return None
+    numbers = {name: value for name, value in row.items() if _is_number(value)}
+    # The windows of a row that was written days ago expire here exactly as they do in the training rows.
+    current = expire_row(numbers, feature_time=row[EVENT_TIME], at=at)
+    features = {name: float(value) for name, value in current.items() if _is_number(value)}
+    return UserProfile(user_id, {**(snapshot.features if snapshot else {}), **features}, items, times)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -1,0 +1,110 @@
+"""What one request asks for and how a request is refused: the part that both versions of the protocol share.
+
+Here: strict parsing of bytes, with place and rule of every fault. Not here: v1's and v2's own shapes, HTTP, ranking.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, NoReturn, TypeVar
+
+import orjson
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+MAX_BODY_BYTES: Final = 1 << 20
+MAX_INSTANCES: Final = 64
+MAX_K: Final = 100
+DEFAULT_K: Final = 10
+MAX_ID_LENGTH: Final = 256
+_MAX_FAULTS: Final = 10
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
+
+
+class Malformed(Exception):  # noqa: N818
+    """A request that is refused: the status (4xx) and every fault with its place and the rule it breaks."""
+
+    def __init__(self, status: int, error: str, faults: Sequence[dict[str, str]] = ()) -> None:
+        super().__init__(error)
+        self.status, self.error, self.faults = status, error, list(faults)
+
+    def body(self) -> bytes:
+        return orjson.dumps({"error": self.error, "faults": self.faults})
+
+
+def refuse(where: str, rule: str, *, status: int = 422) -> NoReturn:
+    """Refuse a request that has one fault."""
+    raise Malformed(status, f"{where}: {rule}", [{"where": where, "rule": rule}])
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable() or value != value.strip():
+        raise ValueError("must hold printable characters only, without blanks at its ends")
+    return value
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    return value
+
+
+Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH), AfterValidator(_printable)]
+Finite = Annotated[float, AfterValidator(_finite)]
+
+
+class Strict(BaseModel):
+    """No coercion, no unknown field."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class GivenProfile(Strict):
+    """A user's state, sent along: the answer then depends on nothing but the bundle. For probes and golden requests."""
+
+    features: dict[str, Finite] = Field(default_factory=dict, max_length=1_000)
+    recent_items: list[Identifier] = Field(default_factory=list, max_length=1_000)
+    recent_times: list[Finite] = Field(default_factory=list, max_length=1_000)
+
+
+class Ask(Strict):
+    """One user's question: the best `k` items."""
+
+    user_id: Identifier
+    k: int = Field(default=DEFAULT_K, ge=1, le=MAX_K)
+    profile: GivenProfile | None = None
+
+
+def parse_body(raw: bytes, shape: type[BodyT]) -> BodyT:
+    """Parse JSON into `shape`, or refuse with 400 (not JSON) or 422 (JSON of another shape)."""
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as broken:
+        raise Malformed(400, f"the body is not JSON: {broken}", [{"where": "body", "rule": "must be JSON"}]) from None
+    if not isinstance(value, dict):
+        refuse("body", "must be a JSON object")
+    try:
+        return shape.model_validate(value)
+    except ValidationError as broken:
+        faults = [{"where": place(e["loc"]), "rule": e["msg"]} for e in broken.errors()[:_MAX_FAULTS]]
+        first = faults[0]
+        error = f"{broken.error_count()} fault(s), the first at {first['where']}: {first['rule']}"
+        raise Malformed(422, error, faults) from None
+
+
+def place(loc: tuple[int | str, ...]) -> str:
+    """A place in the body as one would write it in code: `instances[3].user_id`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+    return text.removeprefix(".")[:200] or "body"
+
+
+def check_profile(profile: GivenProfile | None, where: str) -> None:
+    """The two lists of a given profile describe the same events."""
+    if profile and len(profile.recent_items) != len(profile.recent_times):
+        refuse(f"{where}.profile.recent_times", "must be as long as recent_items")
+
+
+def dumps(value: Any) -> bytes:
+    """JSON bytes; numpy numbers are allowed."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)

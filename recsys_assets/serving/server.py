@@ -1,0 +1,166 @@
+"""The model server process: verify the bundle, load it, prove it on its golden requests, then listen.
+
+Here: arguments and start-up, in an order in which nothing is parsed that was not vouched for. Not here: any route.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from recsys_assets.recommender.bundle import Manifest
+    from recsys_assets.recommender.recommender import Recommender
+
+EXIT_REFUSED = 3
+GOLDEN_TOLERANCE = 1e-6
+# One core a process: threads of OpenMP or BLAS would only take each other's time. Read when numpy is first imported.
+_THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    bundle: Path
+    home: Path
+    host: str
+    port: int
+    service: str | None
+    public_key: Path
+    digest: str | None
+    online_store: Path
+    online_timeout_ms: float
+    deadline_ms: float
+    fault: str | None
+
+
+def parse_options(arguments: list[str]) -> Options:
+    """Read the arguments; argparse explains and exits where they are wrong."""
+    parser = argparse.ArgumentParser("recsys_assets.serving.server", description=__doc__)
+    parser.add_argument("--bundle", type=Path, required=True, help="folder of the signed bundle")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--home", type=Path, required=True, help="keys, online store and logs stand below it")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--service", help="name of the exposure file (default: <model>-v<version>)")
+    parser.add_argument("--public-key", type=Path)
+    parser.add_argument("--digest", help="SHA-256 of the manifest that must be served")
+    parser.add_argument("--online-store", type=Path)
+    parser.add_argument("--online-timeout-ms", type=float, default=50.0)
+    parser.add_argument("--deadline-ms", type=float, default=200.0, help="after it the ranker is left out")
+    parser.add_argument("--fault", choices=("slow", "failing", "crossed_users"), help="a drill, see faults.py")
+    given = parser.parse_args(arguments)
+    home = given.home.absolute()
+    return Options(
+        bundle=given.bundle.absolute(),
+        home=home,
+        host=given.host,
+        port=given.port,
+        service=given.service,
+        public_key=given.public_key or home / "keys" / "bundle_signing.pub",
+        digest=given.digest,
+        online_store=given.online_store or home / "feast" / "online.db",
+        online_timeout_ms=given.online_timeout_ms,
+        deadline_ms=given.deadline_ms,
+        fault=given.fault,
+    )
+
+
+def load(bundle: Path, public_key: Path, digest: str | None) -> tuple[Manifest, Recommender]:
+    """Signature, then digests, then the files themselves, then the golden requests. Raises BundleRefused."""
+    from recsys_assets.serving.signing import BundleRefused, verify_bundle
+
+    verify_bundle(bundle, public_key, digest=digest)
+    from recsys_assets.recommender.bundle import BundleError, check_bundle
+    from recsys_assets.recommender.recommender import Recommender
+
+    try:
+        manifest = check_bundle(bundle)
+    except BundleError as broken:
+        raise BundleRefused(f"{bundle}: {broken}") from broken
+    recommender = Recommender.load(bundle)
+    if recommender.feature_names != manifest.feature_names:
+        raise BundleRefused(f"{bundle}: the manifest's feature names are not the ranker's")
+    prove(recommender, bundle)
+    return manifest, recommender
+
+
+def prove(recommender: Recommender, bundle: Path) -> None:
+    """Raise BundleRefused where this machine ranks a golden request otherwise than the training did."""
+    from recsys_assets.recommender.bundle import read_golden
+    from recsys_assets.serving.signing import BundleRefused
+
+    for number, golden in enumerate(read_golden(bundle)):
+        ranking = recommender.recommend(golden.profile(), k=golden.k)
+        off = max((abs(a - b) for a, b in zip(ranking.scores, golden.scores, strict=False)), default=0.0)
+        if ranking.items != golden.items or off > GOLDEN_TOLERANCE:
+            raise BundleRefused(f"{bundle}: golden request {number} is answered otherwise here, off by {off:.3g}")
+
+
+def serve(options: Options) -> None:
+    """Load and answer until SIGTERM."""
+    import uvicorn
+
+    from recsys_assets.features.online import OnlineReader, OnlineStoreUnavailable
+    from recsys_assets.serving.app import Served, build_app
+    from recsys_assets.serving.exposures import ExposureLog
+    from recsys_assets.serving.faults import FAULTS, Faults
+    from recsys_assets.serving.http import KEEP_ALIVE_SECONDS
+    from recsys_assets.serving.ladder import Ladder
+    from recsys_assets.serving.metrics import ServerMetrics
+    from recsys_assets.serving.online import OnlineLookups
+
+    manifest, recommender = load(options.bundle, options.public_key, options.digest)
+    service = options.service or f"{manifest.model}-v{manifest.version}"
+    served = Served(
+        name=manifest.model,
+        version=manifest.version,
+        ladder=Ladder(recommender),
+        lookups=OnlineLookups(
+            OnlineReader(options.online_store),
+            timeout_ms=options.online_timeout_ms,
+            failures=(OnlineStoreUnavailable,),
+            now=time.monotonic,
+        ),
+        exposures=ExposureLog(options.home / "logs" / "exposures" / f"{service}.jsonl"),
+        faults=Faults(next((fault for fault in FAULTS if fault == options.fault), None)),
+        metrics=ServerMetrics(model=manifest.model, model_version=manifest.version),
+        deadline_seconds=options.deadline_ms / 1_000,
+        now=lambda: datetime.now(UTC),
+    )
+    uvicorn.run(
+        build_app(served),
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=5,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 3 says that the bundle was refused; one line of JSON on stderr says why."""
+    options = parse_options(sys.argv[1:] if arguments is None else arguments)
+    for name, value in _THREADS.items():
+        os.environ.setdefault(name, value)
+    from recsys_assets.serving.signing import BundleRefused
+
+    try:
+        serve(options)
+    except BundleRefused as refused:
+        sys.stderr.write(json.dumps({"refused": type(refused).__name__, "reason": str(refused)}) + "\n")
+        return EXIT_REFUSED
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
