@@ -24,7 +24,7 @@ class Comparison:
     """How the challenger's mean differs from the reference's, relative to the reference's (0.1 = 10 % better).
 
     `low` and `high` are one-sided bounds, each at the same alpha. A reference of 0 makes the relative difference 0
-    when both are 0, else infinite.
+    when both are 0, else infinite. `worse` counts the users for whom the challenger is below the reference.
     """
 
     metric: str
@@ -34,6 +34,7 @@ class Comparison:
     low: float
     high: float
     n: int
+    worse: int
 
     def measurement(self, name: str) -> Measurement:
         """As a record; numbers that are not finite become None."""
@@ -78,6 +79,7 @@ def compare(
         low=_quantile(draws, alpha),
         high=_quantile(draws, 1 - alpha),
         n=len(a),
+        worse=int((a < b).sum()),
     )
 
 

@@ -85,7 +85,9 @@ def per_user(rankings: pl.DataFrame, truth: pl.DataFrame, popularity: Popularity
             pl.col("bits").fill_null(popularity.unseen_bits).mean().alias("novelty"),
         )
     )
-    sizes = true.group_by(USER).len("size").join(_ideal(k), left_on=pl.col("size").clip(upper_bound=k), right_on="hits")
+    sizes = (
+        true.group_by(USER).len("size").join(_ideal(k), left_on=pl.col("size").clip(upper_bound=k), right_on="places")
+    )
     joined = (
         sizes.join(hits, on=USER, how="left")
         .join(known, on=USER, how="left")
@@ -121,4 +123,4 @@ def _ideal(k: int) -> pl.DataFrame:
     for place in range(1, k + 1):
         total += 1 / math.log2(place + 1)
         gains.append((place, total))
-    return pl.DataFrame(gains, schema={"hits": pl.UInt32, "ideal": pl.Float64}, orient="row")
+    return pl.DataFrame(gains, schema={"places": pl.UInt32, "ideal": pl.Float64}, orient="row")
