@@ -15,6 +15,7 @@ from recsys_assets.columns import EXPOSURES, FEEDBACK, GATEWAY_REQUESTS, UTC_TIM
 from recsys_assets.records import AnalysisPlan
 
 FULL_RUNG = "full"
+UNKNOWN_USER = "unknown_user"
 ALL_BP = 10_000
 # Rows reach their files a moment after the answer: newer ones are not looked at yet.
 LOG_GRACE_SECONDS = 1.0
@@ -26,7 +27,7 @@ _NOT_ENGAGEMENT = ("impression",)
 
 @dataclass(frozen=True)
 class Logs:
-    """The three sources, as in columns.py. A frame is None where its source could not be read: that is not an empty one."""
+    """The three sources, as in columns.py. None is a source that could not be read, which is not an empty one."""
 
     exposures: pl.DataFrame | None
     feedback: pl.DataFrame | None
@@ -78,7 +79,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """`visitors`: visitor_id, first_at, is_canary, weight_bp, outcome, in order of arrival. The counts are of those left out."""
+    """`visitors`: visitor_id, first_at, is_canary, weight_bp, outcome, in order of arrival. Counts: those left out."""
 
     visitors: pl.DataFrame
     saw_both: int
@@ -108,7 +109,7 @@ def visitor_outcomes(logs: Logs, scope: Scope) -> Outcomes:
             pl.col("first_at").first(),
             (pl.col("first_variant").first() == "canary").alias("is_canary"),
             pl.col("mixed").any(),
-            (pl.col("rung") != FULL_RUNG).any().alias("degraded"),
+            pl.col("degraded").any(),
         )
         .join(clicked, on="visitor_id", how="left")
         .with_columns(
@@ -129,8 +130,19 @@ def visitor_outcomes(logs: Logs, scope: Scope) -> Outcomes:
     )
 
 
+def lower_rung(exposures: pl.DataFrame) -> pl.Expr:
+    """Whether an answer came from a lower rung for want of something, not because nothing is known of the user.
+
+    Exposures say so in the column `flags`; where a log has none, every answer below the full rung counts as degraded.
+    """
+    below = pl.col("rung") != FULL_RUNG
+    if "flags" not in exposures.columns:
+        return below
+    return below & ~((pl.col("rung") == "popular") & pl.col("flags").list.contains(UNKNOWN_USER).fill_null(False))
+
+
 def _windowed(logs: Logs, scope: Scope) -> pl.DataFrame:
-    """The exposures inside each visitor's window, with first_at, first_variant and whether this one is of the other arm."""
+    """The exposures inside each visitor's window, with first_at, first_variant and `mixed` (of the other arm)."""
     exposures = EXPOSURES.to_frame() if logs.exposures is None else logs.exposures
     start = scope.start
     if start is None:
@@ -139,7 +151,8 @@ def _windowed(logs: Logs, scope: Scope) -> pl.DataFrame:
         pl.col("variant").is_in(["stable", "canary"])
         & pl.col("visitor_id").is_not_null()
         & (pl.col("served_at") >= pl.lit(start, dtype=UTC_TIME))
-    ).sort("served_at", maintain_order=True)
+    )
+    rows = rows.with_columns(degraded=lower_rung(rows)).sort("served_at", maintain_order=True)
     first = rows.group_by("visitor_id", maintain_order=True).agg(
         first_at=pl.col("served_at").first(), first_variant=pl.col("variant").first()
     )
@@ -175,7 +188,7 @@ def _clicks(logs: Logs, seen: pl.DataFrame) -> pl.DataFrame:
 def gateway_requests(logs: Logs, scope: Scope) -> pl.DataFrame:
     """The gateway's rows since the canary began, those too new to be complete left out, with `failed` and `weight_bp`.
 
-    Failed means: the server or the gateway did not answer (5xx, 0), or another version than the arm's had to (failover).
+    Failed means: the server or the gateway did not answer (5xx, 0), or the other arm's version had to (failover).
     The client's own mistakes (4xx) say nothing about a version and are left out.
     """
     gateway = GATEWAY_REQUESTS.to_frame() if logs.gateway is None else logs.gateway
@@ -200,7 +213,7 @@ def gateway_requests(logs: Logs, scope: Scope) -> pl.DataFrame:
 
 
 def with_weight(rows: pl.DataFrame, weights: Sequence[WeightSince], *, at: str) -> pl.DataFrame:
-    """Add the share in force at each row's time, and since when; rows before the first change get none and are dropped."""
+    """Add the share in force at each row's time, and since when; rows before the first change are dropped."""
     steps = pl.DataFrame(
         {"weight_since": [w.since for w in weights], "weight_bp": [w.weight_bp for w in weights]},
         schema={"weight_since": UTC_TIME, "weight_bp": pl.Int64},
@@ -209,7 +222,7 @@ def with_weight(rows: pl.DataFrame, weights: Sequence[WeightSince], *, at: str) 
 
 
 def seen_in_step(logs: Logs, scope: Scope) -> tuple[int, int]:
-    """Visitors (canary, stable) whose window in the present step is closed: first answer since the step began plus window."""
+    """Visitors (canary, stable) whose window is closed, counted from the first answer since the step began."""
     if logs.exposures is None or not scope.weights:
         return 0, 0
     since = scope.weights[-1].since

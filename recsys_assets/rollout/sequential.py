@@ -47,7 +47,7 @@ def mixture_rho(planned: float, alpha: float) -> float:
 
 
 def mixture_boundary(time: Floats, rho: float, alpha: float) -> Floats:
-    """One-sided normal mixture: a standard random walk ever exceeds it with probability <= alpha [H21, one-sided normal mixture; R70]."""
+    """What a standard random walk ever exceeds with probability <= alpha [H21, one-sided normal mixture; R70]."""
     ratio = (time + rho) / rho
     bound: Floats = np.sqrt(2.0 * (time + rho) * np.log1p(np.sqrt(ratio) / (2.0 * alpha)))
     return bound
@@ -59,9 +59,9 @@ def contrast_path(
     """Asymptotic confidence sequence of `mean(canary) - factor * mean(stable)` [W21].
 
     Visitors stand in order of arrival. `propensity` is the canary's share in force when each arrived, strictly between
-    0 and 1; it may change from step to step, which pooled arm means would not survive (Simpson). Each doubly robust score is
-    augmented with the arms' running means *before* this visitor, so it stays a martingale difference, and weighted by
-    p(1 - p) [M18], so that a visitor at a share of 1 % does not count a hundred times.
+    0 and 1; it may change from step to step, which pooled arm means would not survive (Simpson). Each score is
+    augmented (doubly robust) with the arms' running means *before* this visitor, so it stays a martingale difference,
+    and weighted by p(1 - p) [M18], so that a visitor at a share of 1 % does not count a hundred times.
 
     Assumes: assignment independent of the visitor given the share (the gateway's salted hash does that), outcomes with
     a finite third moment (ours are bounded), variances that settle. Coverage is asymptotic: the caller sets a burn-in.
