@@ -14,13 +14,13 @@ from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
-
-from recsys_assets.columns import EVENT_TIME, USER
+from typing import Any, Final, Literal
 
 # Feast's ValueType.STRING, as its serialized entity keys (version 3) carry it.
 _STRING: Final = 2
-_TABLE: Final = "recsys_assets_user_features"
+# As in features/views.py, which a test compares; importing it would bring Polars into every model server.
+_PROJECT: Final = "recsys_assets"
+_KEYS: Final = {"user_features": "user_id", "item_features": "item_id"}
 # Number, name and protobuf type of the fields of Feast's Value that our views use.
 _SCALARS: Final = ((2, "string_val", 9), (4, "int64_val", 3), (5, "double_val", 1))
 _LISTS: Final = ((12, "string_list_val", "StringList", 9), (15, "double_list_val", "DoubleList", 1))
@@ -36,18 +36,23 @@ class OnlineReader:
     The deadline covers waiting for locks and the query's own work; a disk that hangs inside one read is not covered.
     """
 
-    def __init__(self, path: Path | str, *, table: str = _TABLE) -> None:
+    def __init__(self, path: Path | str, *, view: Literal["user_features", "item_features"] = "user_features") -> None:
         self._uri = Path(path).absolute().as_uri() + "?mode=ro"
-        # The name is the program's own, never a user's; SQLite takes no parameter in its place.
-        self._query = f'SELECT feature_name, value, event_ts FROM "{table}" WHERE entity_key = ?'  # noqa: S608
+        self._key = _KEYS[view]
+        # One of our own two names, never a caller's; SQLite takes no parameter in the place of a table.
+        self._query = f'SELECT feature_name, value, event_ts FROM "{_PROJECT}_{view}" WHERE entity_key = ?'  # noqa: S608
 
     def read_user(self, user_id: str, timeout_ms: float) -> dict[str, Any] | None:
-        """The features by name, with `event_time` (UTC), the moment up to which they know; None for an unknown user."""
+        """The user's features by name, with `event_time` (UTC) up to which they know; None for an unknown user."""
+        return self.read(user_id, timeout_ms)
+
+    def read(self, entity: str, timeout_ms: float) -> dict[str, Any] | None:
+        """The row of this view's entity; OnlineStoreUnavailable when there is no answer before the deadline."""
         deadline = time.monotonic() + timeout_ms / 1000
         try:
             with closing(sqlite3.connect(self._uri, uri=True, timeout=timeout_ms / 1000)) as connection:
                 connection.set_progress_handler(lambda: time.monotonic() > deadline, 200)
-                rows = connection.execute(self._query, (entity_key(USER, user_id),)).fetchall()
+                rows = connection.execute(self._query, (entity_key(self._key, entity),)).fetchall()
             return _decode(rows)
         except (sqlite3.Error, ValueError, TypeError, OSError) as broken:
             raise OnlineStoreUnavailable(f"online store: {type(broken).__name__}: {broken}") from broken
@@ -55,7 +60,7 @@ class OnlineReader:
 
 def age_seconds(row: dict[str, Any], at: datetime) -> float:
     """How far behind `at` the row's knowledge ends."""
-    known_until: datetime = row[EVENT_TIME]
+    known_until: datetime = row["event_time"]
     return (at - known_until).total_seconds()
 
 
@@ -71,7 +76,7 @@ def _decode(rows: Iterable[tuple[str, bytes, float]]) -> dict[str, Any] | None:
     for name, encoded, stamp in rows:
         values[name] = _value(encoded)
         # Feast stores the UTC wall time as if it were local time; this undoes exactly that.
-        values[EVENT_TIME] = datetime.fromtimestamp(int(stamp)).replace(tzinfo=UTC)  # noqa: DTZ006
+        values["event_time"] = datetime.fromtimestamp(int(stamp)).replace(tzinfo=UTC)  # noqa: DTZ006
     return values or None
 
 

@@ -66,14 +66,14 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         self._store().apply(objects)
         return [known.name for known in objects]
 
-    def export(self, view: str, frame: pl.DataFrame) -> Path:
+    def export(self, view: str, frame: pl.DataFrame | pl.LazyFrame) -> Path:
         """Write the view's rows where Feast's offline store reads them, whole or not at all."""
         from recsys_assets.features.views import offline_path
 
         path = offline_path(self.folder, view)
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(".writing")
-        frame.write_parquet(aside)
+        frame.lazy().sink_parquet(aside)
         return aside.replace(path)
 
     def write_online(self, view: str, frame: pl.DataFrame) -> int:
@@ -84,7 +84,7 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return frame.height
 
     def read_online(self, view: str, ids: Sequence[str]) -> pl.DataFrame:
-        """What the online store answers through Feast's SDK, a row for each of `ids` in order; unknown ones are null."""
+        """What the online store answers through Feast: a row for each of `ids`, in order; unknown ones are null."""
         import polars as pl
 
         from recsys_assets.features.views import KEYS, feature_names
