@@ -23,7 +23,7 @@ _OWNERS: Final = ["team:recommender"]
 # `eager` also asks that no partition upstream is missing: with days that have not come yet that would wait for ever.
 # A dependency whose checks have not run counts as not passed, so nothing starts on an empty project.
 _ON_NEW_ROWS: Final = (
-    dg.AutomationCondition.eager().without(dg.AutomationCondition.any_deps_missing())
+    dg.AutomationCondition.eager().without(~dg.AutomationCondition.any_deps_missing())
     & dg.AutomationCondition.all_deps_blocking_checks_passed()
 )
 
