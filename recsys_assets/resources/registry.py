@@ -18,10 +18,28 @@ import dagster as dg
 from pydantic import ValidationError
 
 from recsys_assets.records import ModelVersion, Verdict
+from recsys_assets.resources.registry_errors import (
+    DigestMismatch,
+    RecordBroken,
+    RegistryError,
+    RegistryUnavailable,
+    VersionMissing,
+    VersionTaken,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+
+__all__ = [
+    "DigestMismatch",
+    "ModelRegistryResource",
+    "RecordBroken",
+    "RegistryError",
+    "RegistryUnavailable",
+    "VersionMissing",
+    "VersionTaken",
+]
 
 Alias = Literal["champion", "challenger"]
 ARTIFACT_PATH = "model"
@@ -29,37 +47,6 @@ RECORD_TAG = "recsys_assets.record"
 RUN_TAG = "dagster.run_id"
 CONTENTS_TAG = "recsys_assets.contents_digest"
 VERDICT_TAG = "recsys_assets.verdict."
-
-
-class RegistryError(Exception):
-    """The registry refused or could not answer."""
-
-
-class RegistryUnavailable(RegistryError):  # noqa: N818
-    """The tracking server or its database did not answer: nothing is known, so nothing may go on."""
-
-
-class VersionMissing(RegistryError, LookupError):  # noqa: N818
-    """There is no such registered version."""
-
-    def __init__(self, name: str, version: str) -> None:
-        super().__init__(f"model {name} has no registered version {version}")
-
-
-class VersionTaken(RegistryError):  # noqa: N818
-    """MLflow gave another number than the one written into the bundle; write it again with `next_version`."""
-
-    def __init__(self, wanted: str, next_version: str) -> None:
-        super().__init__(f"version {wanted} is not the next one; try {next_version}")
-        self.next_version = next_version
-
-
-class DigestMismatch(RegistryError):  # noqa: N818
-    """The bundle's manifest is not the one that the record names."""
-
-
-class RecordBroken(RegistryError):  # noqa: N818
-    """A version's tag does not hold a record that can be read."""
 
 
 class ModelRegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -92,7 +79,7 @@ class ModelRegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             tags = {RECORD_TAG: record.model_dump_json(), RUN_TAG: dagster_run_id, CONTENTS_TAG: contents}
             created = self._client().create_model_version(
                 self.model_name,
-                source=f"runs:/{record.run_id}/{ARTIFACT_PATH}",
+                source=f"{self._client().get_run(record.run_id).info.artifact_uri}/{ARTIFACT_PATH}",
                 run_id=record.run_id,
                 tags=tags | record.labels(),
             )

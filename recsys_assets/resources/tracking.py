@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from recsys_assets.resources.registry import RUN_TAG, mlflow_client, mlflow_uri
+from recsys_assets.resources.registry import ARTIFACT_PATH, RUN_TAG, mlflow_client, mlflow_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,12 +36,12 @@ class TrackedRun:
 
         self.client.log_batch(self.run_id, params=[Param(key, str(value)) for key, value in params.items()])
 
-    def log_metrics(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
-        self._metrics({name: [(step, value)] for name, value in metrics.items()})
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        self._metrics({name: [(0, value)] for name, value in metrics.items()})
 
-    def log_curve(self, name: str, values: Sequence[float]) -> None:
-        """One metric over the rounds of boosting, as a chart in MLflow."""
-        self._metrics({name: list(enumerate(values, start=1))})
+    def log_points(self, name: str, points: Sequence[tuple[int, float]]) -> None:
+        """One metric over steps, such as the rounds of boosting: a chart in MLflow, its last value the run's."""
+        self._metrics({name: points})
 
     def log_tables(self, versions: Mapping[str, int], root: str) -> None:
         """The pinned Delta versions as the run's dataset inputs."""
@@ -56,8 +57,23 @@ class TrackedRun:
             ],
         )
 
-    def log_folder(self, folder: Path, artifact_path: str) -> None:
-        self.client.log_artifacts(self.run_id, str(folder), artifact_path)
+    def log_bundle(self, bundle: Path, *, features: Sequence[str], digest: str) -> None:
+        """The bundle as an artifact, with an MLmodel file beside it.
+
+        MLflow's UI reads a version's schema from the file `MLmodel` of its artifacts and from nowhere else. Its only
+        flavour is a name of our own, which no loader of MLflow takes: nothing here can be unpickled.
+        """
+        from mlflow.models import Model, ModelSignature
+        from mlflow.types import ColSpec, DataType, Schema
+
+        inputs = Schema([ColSpec(DataType.float, name) for name in features])
+        outputs = Schema([ColSpec(DataType.double, "score")])
+        model = Model(artifact_path=ARTIFACT_PATH, run_id=self.run_id, signature=ModelSignature(inputs, outputs))
+        model.add_flavor("recsys_assets_bundle", path="bundle", digest=digest)
+        with TemporaryDirectory() as folder:
+            model.save(str(Path(folder) / "MLmodel"))
+            self.client.log_artifacts(self.run_id, folder, ARTIFACT_PATH)
+        self.client.log_artifacts(self.run_id, str(bundle), f"{ARTIFACT_PATH}/bundle")
 
     def tag(self, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():

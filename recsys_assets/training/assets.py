@@ -1,0 +1,369 @@
+"""The training room's assets: ranking rows, candidate index, tuned hyper-parameters and the registered ranker.
+
+Here: reading, calling the room's pure files, and metadata. Not here: any arithmetic, or judging against the champion.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+import dagster as dg
+
+from recsys_assets.resources.registry import ModelRegistryResource
+from recsys_assets.resources.tables import TablesResource
+from recsys_assets.resources.tracking import TrackedRun, TrackingResource, attempt_of
+from recsys_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from recsys_assets.records import ModelVersion
+    from recsys_assets.training.pins import Pins
+    from recsys_assets.training.train import Trained
+    from recsys_assets.training.tuning import Tuned
+
+GROUP = "training"
+OWNERS = ["team:recommender"]
+SOURCES = ["interactions", "items", "users", "user_features", "item_features"]
+ROWS, INDEX = "training_rows", "candidate_index"
+ROW_CHECKS = ("training_rows_do_not_leak", "training_rows_are_enough")
+SCORE_CHECK = "scores_are_not_degenerate"
+
+
+class RankerConfig(dg.Config):
+    """`drill` plants a fault on purpose: corrupt_labels spoils the model, the others become faults of its server."""
+
+    drill: Literal["none", "corrupt_labels", "slow", "failing", "crossed_users"] = "none"
+    use_tuned: bool = True
+
+
+class TuningConfig(dg.Config):
+    """How many trials the search may take; 0 means as many as the settings say."""
+
+    trials: int = 0
+
+
+def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
+    """All assets of this room; their checks are made in the same step, on rows that are in memory anyway."""
+    return [_training_rows(settings), _candidate_index(settings), _hyperparameters(settings), _ranker_model(settings)]
+
+
+def build_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
+    """None of their own: see `build_assets`."""
+    return []
+
+
+def build_jobs(settings: Settings) -> list[Any]:
+    """`train`: rows, index and ranker in one run, without tuning."""
+    chosen = dg.AssetSelection.assets(ROWS, INDEX, "ranker_model")
+    return [dg.define_asset_job("train", selection=chosen, description="Train and register a challenger.")]
+
+
+def _training_rows(settings: Settings) -> dg.AssetsDefinition:
+    @dg.asset(
+        deps=SOURCES,
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds={"polars", "deltalake"},
+        check_specs=[dg.AssetCheckSpec(name, asset=ROWS, blocking=True) for name in ROW_CHECKS],
+    )
+    def training_rows(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult[None]:
+        """One row is one candidate item of one user at one cut in time, labelled by what the user did after it.
+
+        Grain: user, item, cut. Fresh as of the newest complete day: features know events before the cut, labels are
+        events in [cut, cut + label_days).
+        """
+        from recsys_assets.resources.gates import check_result
+        from recsys_assets.training.cuts import Cuts
+        from recsys_assets.training.evidence import count_rows, leak_evidence
+        from recsys_assets.training.pins import require_rows
+        from recsys_assets.training.probes import judge_leaks, judge_row_counts
+        from recsys_assets.training.rows import build_rows
+
+        training = settings.training
+        with _refusals():
+            pins = _pins(context, tables, sibling=INDEX)
+            sources = pins.sources(tables)
+            require_rows(sources["interactions"], training)
+        cuts = Cuts.of(pins.as_of, training, settings.gate)
+        rows = build_rows(sources, cuts, settings=training)
+        pins = pins.with_table(ROWS, tables.overwrite(ROWS, rows))
+        named = rows_version(pins)
+        verdicts = [
+            judge_leaks(
+                leak_evidence(rows, sources, settings=training), version=named, max_auc=training.max_single_feature_auc
+            ),
+            judge_row_counts(count_rows(rows, cuts), version=named, min_rows=training.min_rows),
+        ]
+        return dg.MaterializeResult(
+            metadata={
+                **_pins_metadata(pins),
+                "dagster/row_count": rows.height,
+                "rows_by_cut": dg.MetadataValue.md(_rows_by_cut(rows)),
+            },
+            check_results=[check_result(verdict) for verdict in verdicts],
+        )
+
+    return training_rows
+
+
+def _candidate_index(settings: Settings) -> dg.AssetsDefinition:
+    @dg.asset(deps=SOURCES, group_name=GROUP, owners=OWNERS, kinds={"numpy"})
+    def candidate_index(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult[None]:
+        """What retrieval knows, as arrays: popularity, neighbours, latent factors and content of every item.
+
+        One object for each of the two fits: as of the start of the test period, and as of the newest complete day.
+        """
+        from recsys_assets.recommender.index import CandidateIndex
+        from recsys_assets.training.cuts import Cuts
+        from recsys_assets.training.index_store import index_folder, save_indexes
+
+        with _refusals():
+            pins = _pins(context, tables, sibling=ROWS)
+        cuts = Cuts.of(pins.as_of, settings.training, settings.gate)
+        frames = pins.read(tables, "interactions"), pins.read_optional(tables, "items")
+        indexes = {
+            name: CandidateIndex.build(*frames, as_of=moment, settings=settings.training)
+            for name, moment in (("holdout", cuts.test_from), ("release", cuts.as_of))
+        }
+        folder = index_folder(settings.home, pins, settings.training)
+        save_indexes(indexes, folder)
+        release = indexes["release"]
+        return dg.MaterializeResult(
+            metadata={
+                **_pins_metadata(pins),
+                "folder": dg.MetadataValue.path(folder),
+                "items": len(release.item_ids),
+                "half_life_days": release.half_life_days,
+                "bytes": sum(file.stat().st_size for file in (folder / "release").iterdir()),
+            }
+        )
+
+    return candidate_index
+
+
+def _hyperparameters(settings: Settings) -> dg.AssetsDefinition:
+    @dg.asset(deps=[ROWS], group_name=GROUP, owners=OWNERS, kinds={"optuna"})
+    def hyperparameters(
+        context: dg.AssetExecutionContext, config: TuningConfig, tables: TablesResource, tracking: TrackingResource
+    ) -> dg.MaterializeResult[None]:
+        """The best point of the search space on validation cuts in the order of time; the next ranker takes it up.
+
+        One object. On demand: nothing asks for it by itself, and it stays good until it is searched again.
+        """
+        from recsys_assets.training.cuts import Cuts
+        from recsys_assets.training.plots import curve_plot
+        from recsys_assets.training.tuning import search, tuned_of, write_tuned
+
+        with _refusals(), tracking.run(context) as run:
+            pins = _pins_of(context, ROWS)
+            _require_sound_rows(context, pins)
+            cuts = Cuts.of(pins.as_of, settings.training, settings.gate)
+            trials = config.trials or settings.training.tuning_trials
+            study = search(pins.read(tables, ROWS), cuts.holdout, settings=settings.training, trials=trials)
+            tuned = tuned_of(study, as_of=pins.as_of, table_versions=pins.tables)
+            run.log_params(tuned.params)
+            run.log_metrics({"ndcg_at_10": tuned.value, "default_ndcg_at_10": tuned.default_value})
+            run.log_tables(pins.tables, tables.root)
+        path = write_tuned(settings.home, tuned)
+        values = [(trial.number, trial.value) for trial in study.trials if trial.value is not None]
+        return dg.MaterializeResult(
+            metadata={
+                **_pins_metadata(pins),
+                "file": dg.MetadataValue.path(path),
+                "params": dg.MetadataValue.json(tuned.params),
+                "ndcg_at_10": tuned.value,
+                "default_ndcg_at_10": tuned.default_value,
+                "trials": dg.MetadataValue.md(curve_plot(values, x="trial", y="NDCG@10", title="Search")),
+            }
+        )
+
+    return hyperparameters
+
+
+def _ranker_model(settings: Settings) -> dg.AssetsDefinition:
+    @dg.asset(
+        deps=[ROWS, INDEX],
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds={"lightgbm", "mlflow"},
+        check_specs=[dg.AssetCheckSpec(SCORE_CHECK, asset="ranker_model", blocking=True)],
+    )
+    def ranker_model(
+        context: dg.AssetExecutionContext,
+        config: RankerConfig,
+        tables: TablesResource,
+        registry: ModelRegistryResource,
+        tracking: TrackingResource,
+    ) -> Iterator[Any]:
+        """A registered model version, the new challenger: two bundles made by one recipe.
+
+        One object for each training. The holdout bundle knows nothing of the test period: the offline gate judges it.
+        The release bundle, as of the newest complete day, is what gets deployed.
+        """
+        from recsys_assets.resources.gates import check_result
+        from recsys_assets.training.train import DegenerateScores
+
+        try:
+            with _refusals(), tracking.run(context) as run:
+                model, trained, metadata = _train_and_register(context, config, tables, registry, run, settings)
+        except DegenerateScores as degenerate:
+            yield check_result(degenerate.verdict)
+            raise dg.Failure(f"nothing was registered: {degenerate}", allow_retries=False) from degenerate
+        yield dg.MaterializeResult(metadata=metadata)
+        yield check_result(trained.verdict.model_copy(update={"model_version": model.version}))
+
+    return ranker_model
+
+
+def _train_and_register(
+    context: dg.AssetExecutionContext,
+    config: RankerConfig,
+    tables: TablesResource,
+    registry: ModelRegistryResource,
+    run: TrackedRun,
+    settings: Settings,
+) -> "tuple[ModelVersion, Trained, dict[str, Any]]":
+    from recsys_assets.features.views import FEATURE_SERVICE
+    from recsys_assets.training.cuts import Cuts
+    from recsys_assets.training.fitting import Recipe
+    from recsys_assets.training.index_store import index_folder, load_indexes
+    from recsys_assets.training.publishing import Facts, publish
+    from recsys_assets.training.train import code_version, train
+    from recsys_assets.training.tuning import default_params, read_tuned
+
+    training = settings.training
+    pins = _agreed_pins(context)
+    _require_sound_rows(context, pins)
+    cuts = Cuts.of(pins.as_of, training, settings.gate)
+    tuned = read_tuned(settings.home) if config.use_tuned else None
+    recipe = Recipe(
+        params=tuned.params if tuned else default_params(training),
+        seed=training.seed,
+        seeds=training.seeds,
+        corrupt_labels=config.drill == "corrupt_labels",
+    )
+    trained = train(
+        pins.read(tables, ROWS),
+        pins.sources(tables),
+        load_indexes(index_folder(settings.home, pins, training)),
+        cuts,
+        recipe,
+        settings=training,
+        attempt=attempt_of(context),
+    )
+    facts = Facts(
+        attempt=attempt_of(context),
+        feature_service=FEATURE_SERVICE,
+        table_versions=pins.tables,
+        code_version=code_version(),
+        as_of=pins.as_of,
+        drill=None if config.drill == "none" else config.drill,
+    )
+    _log(run, recipe, trained, pins, tables)
+    model = publish(trained.fitted, facts, home=settings.home, registry=registry, run=run)
+    registry.set_alias("challenger", model.version)
+    return model, trained, _model_metadata(model, trained, tuned, registry, run, settings)
+
+
+def _log(run: TrackedRun, recipe: Any, trained: "Trained", pins: "Pins", tables: TablesResource) -> None:
+    run.log_params({**recipe.params, "seed": recipe.seed, "seeds": recipe.seeds})
+    run.log_tables(pins.tables, tables.root)
+    run.log_points("ndcg_at_10", trained.curve)
+
+
+def _model_metadata(
+    model: "ModelVersion",
+    trained: "Trained",
+    tuned: "Tuned | None",
+    registry: ModelRegistryResource,
+    run: TrackedRun,
+    settings: Settings,
+) -> dict[str, Any]:
+    from recsys_assets.training.plots import curve_plot, importance_plot
+
+    mlflow = registry.page(model.version)
+    curve = curve_plot(trained.curve, x="trees", y="NDCG@10 of candidates", title="Holdout fit on cuts it has not seen")
+    return {
+        "model_version": model.version,
+        "model": dg.MetadataValue.json(model.model_dump(mode="json")),
+        "table_versions": dg.MetadataValue.json(model.table_versions),
+        "mlflow_run_id": run.run_id,
+        "bundle": dg.MetadataValue.path(settings.path("bundles", model.version)),
+        "holdout": dg.MetadataValue.path(settings.path("holdouts", model.version)),
+        "feature_importance": dg.MetadataValue.md(importance_plot(trained.importances)),
+        "training_curve": dg.MetadataValue.md(curve),
+        "tuned": tuned is not None,
+        **({"ndcg_at_10": trained.curve[-1][1]} if trained.curve else {}),
+        **({"mlflow": dg.MetadataValue.url(mlflow)} if mlflow else {}),
+    }
+
+
+def rows_version(pins: "Pins") -> str:
+    """What the checks of training_rows judge: one version of the table."""
+    return f"{ROWS}@{pins.tables[ROWS]}"
+
+
+def _require_sound_rows(context: dg.AssetExecutionContext, pins: "Pins") -> None:
+    """`blocking` holds within one run only; this reads the verdict on exactly these rows again."""
+    from recsys_assets.resources.gates import read_gate
+    from recsys_assets.training.pins import NotReady
+
+    verdict = read_gate(context.instance, dg.AssetKey(ROWS), ROW_CHECKS, rows_version(pins))
+    if not verdict.passed:
+        raise NotReady(f"{rows_version(pins)} may not be trained on: {verdict.outcome.value}: {verdict.reason}")
+
+
+def _pins(context: dg.AssetExecutionContext, tables: TablesResource, *, sibling: str) -> "Pins":
+    """The newest tables, or what the sibling asset pinned in this same run, so that the two agree."""
+    from recsys_assets.training.pins import Pins
+
+    latest = context.instance.get_latest_materialization_event(dg.AssetKey(sibling))
+    if latest is not None and latest.run_id == context.run_id:
+        return _pins_of(context, sibling)
+    return Pins.newest(tables)
+
+
+def _pins_of(context: dg.AssetExecutionContext, asset: str) -> "Pins":
+    """The pins in the metadata of an asset's latest materialization."""
+    from recsys_assets.training.pins import NotReady, Pins
+
+    latest = context.instance.get_latest_materialization_event(dg.AssetKey(asset))
+    stored = latest.asset_materialization.metadata.get("pins") if latest and latest.asset_materialization else None
+    if stored is None:
+        raise NotReady(f"{asset} has not been materialized yet")
+    return Pins.model_validate(stored.value)
+
+
+def _agreed_pins(context: dg.AssetExecutionContext) -> "Pins":
+    from recsys_assets.training.pins import NotReady
+
+    rows, index = _pins_of(context, ROWS), _pins_of(context, INDEX)
+    if not rows.agrees_with(index):
+        raise NotReady(f"{ROWS} was made from {rows}, {INDEX} from {index}: materialize both in one run")
+    return rows
+
+
+def _pins_metadata(pins: "Pins") -> dict[str, Any]:
+    return {
+        "pins": dg.MetadataValue.json(pins.model_dump(mode="json")),
+        "as_of": dg.MetadataValue.timestamp(pins.as_of),
+        "table_versions": dg.MetadataValue.json(dict(sorted(pins.tables.items()))),
+    }
+
+
+def _rows_by_cut(rows: Any) -> str:
+    counted = rows.group_by("cut").len("rows").sort("cut").iter_rows()
+    return "\n".join(["| cut | rows |", "|---|---|", *(f"| {cut:%Y-%m-%d} | {count} |" for cut, count in counted)])
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What is told to a person: a run that cannot go on for a reason in its data, which no retry changes."""
+    from recsys_assets.recommender.events import EmptyCatalogue
+    from recsys_assets.recommender.ranker import NoTrainingRows
+    from recsys_assets.training.pins import NotReady
+    from recsys_assets.training.tuning import NothingToTune, TuningBroken
+
+    try:
+        yield
+    except (NotReady, NoTrainingRows, EmptyCatalogue, NothingToTune, TuningBroken) as refused:
+        raise dg.Failure(str(refused), allow_retries=False) from refused

@@ -1,0 +1,71 @@
+"""One recipe, fitted as often as asked: the holdout and the release model differ in their rows and in nothing else.
+
+Here: fitting, scoring and looking into boosters. Not here: which rows, which parameters, or what becomes of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from recsys_assets.recommender.ranker import feature_columns, fit_ranker
+from recsys_assets.training.cuts import LABEL
+from recsys_assets.training.quality import Scores, ndcg_at
+from recsys_assets.training.search_space import Value
+
+if TYPE_CHECKING:
+    from lightgbm import Booster
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`params` are names of the search space; `seeds` boosters are averaged. `corrupt_labels` is a drill."""
+
+    params: dict[str, Value]
+    seed: int
+    seeds: int = 1
+    corrupt_labels: bool = False
+
+    def fit(self, rows: pl.DataFrame) -> list[Booster]:
+        """The boosters for these rows."""
+        params = {name: value for name, value in self.params.items() if name != "num_boost_round"}
+        rounds = int(self.params["num_boost_round"])
+        learned = shuffled_labels(rows, self.seed) if self.corrupt_labels else rows
+        return [
+            fit_ranker(learned, params=params, num_boost_round=rounds, seed=self.seed + number)
+            for number in range(self.seeds)
+        ]
+
+
+def shuffled_labels(rows: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """The drill of a broken label join: as many positives as before, on the wrong rows."""
+    return rows.with_columns(pl.col(LABEL).shuffle(seed=seed))
+
+
+def predict(boosters: Sequence[Booster], rows: pl.DataFrame, *, rounds: int = -1) -> Scores:
+    """Mean score of the boosters, as a served recommender computes it."""
+    block = rows.select(feature_columns(rows)).to_numpy().astype(np.float32)
+    scores = [np.asarray(b.predict(block, num_iteration=rounds, num_threads=2)) for b in boosters]
+    return np.mean(scores, axis=0) if len(block) else np.zeros(0)
+
+
+def training_curve(boosters: Sequence[Booster], rows: pl.DataFrame, *, points: int = 12) -> list[tuple[int, float]]:
+    """(rounds, NDCG@10) on rows that the boosters have not seen; empty where no list has a positive."""
+    if rows.is_empty():
+        return []
+    last = max(b.current_iteration() for b in boosters)
+    steps = sorted({max(1, round(last * (n + 1) / points)) for n in range(points)})
+    values = [(step, ndcg_at(rows, predict(boosters, rows, rounds=step))) for step in steps]
+    return [(step, value) for step, value in values if value is not None]
+
+
+def importances(boosters: Sequence[Booster]) -> dict[str, float]:
+    """Share of the total gain by feature, largest first."""
+    gains = np.sum([b.feature_importance("gain") for b in boosters], axis=0)
+    shares = gains / max(float(gains.sum()), 1e-12)
+    named = zip(boosters[0].feature_name(), shares.tolist(), strict=True)
+    return dict(sorted(named, key=lambda pair: -pair[1]))
