@@ -1,0 +1,107 @@
+"""Plays the scenes one after another, tells what happens while it happens, and judges the end.
+
+Here: order, telling, time and memory, the exit code. Not here: what a scene does (scenes.py).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from recsys_assets import home
+from recsys_assets.demo.meter import Reading, metered
+from recsys_assets.demo.scenes import SCENES, Claim, Scene
+from recsys_assets.demo.stage import Stage
+from recsys_assets.processes import stop_everything
+from recsys_assets.settings import Settings
+
+MARKER = ".demo"
+
+
+class NotADemoHomeError(RuntimeError):
+    """The home folder holds something that the demo did not put there; it is left alone."""
+
+
+def play(settings: Settings, *, keep_running: bool = False) -> int:
+    """Play the story from its beginning; 0 only if every claim of every scene held.
+
+    It starts afresh each time, so it can be run again, and after an interruption: what an earlier demo left is
+    stopped and removed first, and nothing else is ever removed.
+    """
+    console = Console(highlight=False, width=min(120, Console().width), soft_wrap=False)
+    try:
+        start_afresh(settings)
+    except NotADemoHomeError as refused:
+        Console(stderr=True, highlight=False).print(str(refused), markup=False)
+        return 1
+    home.adopt(settings)
+    stage = Stage(settings, console)
+    readings: dict[str, Reading] = {}
+    held = True
+    try:
+        for number, scene in enumerate(SCENES, start=1):
+            held = _play_scene(stage, number, scene, readings) and held
+            if not held:
+                break
+    finally:
+        if not keep_running:
+            stop_everything(settings)
+    _write_readings(settings.path("demo.json"), readings, held)
+    _tell_end(stage, readings, held)
+    return 0 if held else 1
+
+
+def start_afresh(settings: Settings) -> None:
+    """Stop and remove what an earlier demo left in the home; refuse a home that holds anything else."""
+    folder = settings.home
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / MARKER).exists():
+            raise NotADemoHomeError(
+                f"{folder} is not empty and was not made by the demo; set RECSYS_HOME to another folder for the demo"
+            )
+        stop_everything(settings)
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARKER).write_text("Made by `recsys-assets demo`, which may remove this folder.\n", encoding="utf-8")
+
+
+def _play_scene(stage: Stage, number: int, scene: Scene, readings: dict[str, Reading]) -> bool:
+    stage.console.print(f"\n[bold]{number}. {scene.title}[/bold]\n   [dim]{scene.tells}[/dim]")
+    with metered(stage.settings.home) as reading:
+        claims: list[Claim] = scene.play(stage)
+    readings[scene.key] = reading
+    for claim in claims:
+        mark = "[green]as told[/green]" if claim.holds else "[bold red]NOT AS TOLD[/bold red]"
+        stage.console.print(f"    {mark}  ", end="")
+        stage.console.print(claim.text, markup=False)
+    stage.console.print(f"    [dim]{reading.seconds:.0f} s, peak {reading.peak_mib / 1024:.1f} GiB[/dim]")
+    return bool(claims) and all(claim.holds for claim in claims)
+
+
+def _write_readings(path: Path, readings: dict[str, Reading], held: bool) -> None:
+    figures: dict[str, float] = {}
+    for key, reading in readings.items():
+        figures[f"{key}_seconds"] = round(reading.seconds, 1)
+        figures[f"{key}_peak_mib"] = round(reading.peak_mib)
+    figures["total_seconds"] = round(sum(r.seconds for r in readings.values()), 1)
+    figures["peak_mib"] = round(max((r.peak_mib for r in readings.values()), default=0.0))
+    path.write_text(json.dumps({"as_told": held, "figures": figures}, indent=1), encoding="utf-8")
+
+
+def _tell_end(stage: Stage, readings: dict[str, Reading], held: bool) -> None:
+    from recsys_assets.rollout.cli import releases_table
+
+    table: Table = releases_table(stage.settings)
+    stage.console.print()
+    stage.console.print(table)
+    total, peak = sum(r.seconds for r in readings.values()), max(r.peak_mib for r in readings.values())
+    stage.console.print(f"\n{total / 60:.1f} minutes, peak {peak / 1024:.1f} GiB of memory.")
+    if held:
+        stage.console.print("Every step ended as told. Look at it in the Dagster UI:\n\n    [bold]make up[/bold]\n")
+    else:
+        sys.stderr.write("recsys-assets: a step did not end as told; see above\n")
