@@ -70,8 +70,8 @@ def read_raw(
     after `now`: nothing that breaks the contract is skipped because of its time.
     """
     lazy = scan_raw(path, source)
-    if start is not None or end is not None:
-        dtype = lazy.collect_schema()[EVENT_TIME]
+    dtype = lazy.collect_schema().get(EVENT_TIME)
+    if dtype is not None and (start is not None or end is not None):
         low, high = (None if day is None else midnight(day) for day in (start, end))
         lazy = lazy.filter(within(EVENT_TIME, dtype, source.time_unit, low=low, high=high, now=now))
     return _collect(lazy, path, source)

@@ -43,9 +43,13 @@ def list_files(settings: Settings, source: InteractionSource) -> list[SourceFile
     """Every file that the source's patterns match, in order of path, each once."""
     found: dict[str, SourceFile] = {}
     for pattern in patterns(settings, source):
-        for file in _list_s3(pattern) if pattern.startswith(_S3) else _list_local(pattern):
-            found[file.path] = file
+        found |= {file.path: file for file in list_matching(pattern)}
     return [found[path] for path in sorted(found)]
+
+
+def list_matching(pattern: str) -> list[SourceFile]:
+    """Every file that one resolved glob matches."""
+    return list(_list_s3(pattern) if pattern.startswith(_S3) else _list_local(pattern))
 
 
 def patterns(settings: Settings, source: InteractionSource) -> list[str]:

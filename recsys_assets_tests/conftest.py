@@ -1,0 +1,35 @@
+"""Fixtures that every room may use: settings over a folder of the test's own, with ports nobody else has.
+
+Here: `settings` and `free_ports`. Not here: data, which each test writes out.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now; all are held until the last is found, so none comes twice."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The packaged MovieLens settings with their home below tmp_path and free ports."""
+    for name in ("RECSYS_HOME", "RECSYS_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    loaded = load_settings(home=tmp_path / "home", config=PACKAGED_CONFIG)
+    names = ("gateway_port", "gateway_admin_port", "collector_port", "mlflow_port", "dagster_port", "model_port_first")
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    serving = loaded.serving.model_copy(update={**ports, "model_port_last": ports["model_port_first"] + 20})
+    return loaded.model_copy(update={"serving": serving})
