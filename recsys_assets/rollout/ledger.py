@@ -1,0 +1,214 @@
+"""The append-only record of every release: what happened, when, by whom and why.
+
+Here: SQLite, its rows and the questions asked of them. Not here: decisions; the route object is the truth.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from recsys_assets.records import Phase
+
+OPENED, APPROVED, OVERRIDE, AUDIENCE, MARKED, SETTLED, WAITING, PAUSED = (
+    "opened",
+    "approved",
+    "override",
+    "audience",
+    "exposures_marked",
+    "settled",
+    "waiting",
+    "paused",
+)
+PHASES: Final = frozenset(phase.value for phase in Phase)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, release_id TEXT NOT NULL,
+  kind TEXT NOT NULL, actor TEXT NOT NULL, key TEXT NOT NULL UNIQUE, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS by_release ON events (release_id, seq);
+CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON events
+  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON events
+  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+"""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One row. `key` makes it count once: whoever writes it again writes nothing."""
+
+    seq: int
+    at: datetime
+    release_id: str
+    kind: str
+    actor: str
+    key: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ReleaseRow:
+    """Where a release stands by its rows: the phase, the canary's weight and why it came there."""
+
+    release_id: str
+    version: str
+    digest: str
+    phase: Phase
+    weight_bp: int
+    why: str
+    actor: str
+    opened_at: datetime
+    changed_at: datetime
+
+
+@dataclass(frozen=True)
+class Audience:
+    """How many visitors one variant answered during a release, and over how many seconds."""
+
+    variant: str
+    visitors: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Exposures of this version in this time were of a model that was rolled back."""
+
+    release_id: str
+    model_version: str
+    since: datetime
+    until: datetime
+
+
+class Ledger:
+    """One file. Reading one that is not there yet finds nothing and makes nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def append(
+        self, kind: str, *, release_id: str, actor: str, at: datetime, key: str, body: Mapping[str, Any]
+    ) -> bool:
+        """Write a row; False when the key already stands there."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._connect() as db:
+            db.executescript(_SCHEMA)
+            row = (at.isoformat(), release_id, kind, actor, key, json.dumps(body, sort_keys=True))
+            done = db.execute(
+                "INSERT OR IGNORE INTO events (at, release_id, kind, actor, key, body) VALUES (?, ?, ?, ?, ?, ?)", row
+            )
+            return done.rowcount == 1
+
+    def has(self, key: str) -> bool:
+        return bool(self._read("WHERE key = ?", (key,)))
+
+    def events(self, release_id: str | None = None) -> list[Event]:
+        """All rows in order, or those of one release."""
+        return self._read("WHERE release_id = ?", (release_id,)) if release_id else self._read("", ())
+
+    def releases(self) -> list[ReleaseRow]:
+        """Every release, oldest first, as its latest row tells."""
+        rows: dict[str, ReleaseRow] = {}
+        for event in self.events():
+            before = rows.get(event.release_id)
+            if event.kind == OPENED:
+                rows[event.release_id] = _opened_row(event)
+            elif before is not None and event.kind in PHASES:
+                rows[event.release_id] = _changed_row(before, event)
+        return list(rows.values())
+
+    def denied(self) -> dict[str, str]:
+        """Digests that were rolled back and not overridden since, with the release that did it."""
+        found: dict[str, str] = {}
+        for event in self.events():
+            digest = str(event.body.get("digest", ""))
+            if event.kind == Phase.ROLLED_BACK.value:
+                found[digest] = event.release_id
+            elif event.kind == OVERRIDE:
+                found.pop(digest, None)
+        return found
+
+    def overrides(self) -> list[Event]:
+        return [event for event in self.events() if event.kind == OVERRIDE]
+
+    def approved(self, release_id: str) -> bool:
+        return any(event.kind == APPROVED for event in self.events(release_id))
+
+    def promoted(self, version: str, digest: str) -> bool:
+        """Whether the latest release of exactly this version and digest ended as champion."""
+        phases = [r.phase for r in self.releases() if (r.version, r.digest) == (version, digest)]
+        return bool(phases) and phases[-1] is Phase.CHAMPION
+
+    def audience(self, release_id: str) -> list[Audience]:
+        """Who saw what, as counted when the release ended."""
+        rows = [event.body["variants"] for event in self.events(release_id) if event.kind == AUDIENCE]
+        return [Audience(**row) for row in rows[-1]] if rows else []
+
+    def marks(self) -> list[Mark]:
+        """The exposures that training may leave out."""
+        return [
+            Mark(
+                event.release_id,
+                event.body["model_version"],
+                datetime.fromisoformat(event.body["since"]),
+                datetime.fromisoformat(event.body["until"]),
+            )
+            for event in self.events()
+            if event.kind == MARKED
+        ]
+
+    def _read(self, where: str, values: tuple[Any, ...]) -> list[Event]:
+        if not self._path.exists():
+            return []
+        with self._connect() as db:
+            db.executescript(_SCHEMA)
+            query = f"SELECT seq, at, release_id, kind, actor, key, body FROM events {where} ORDER BY seq"  # noqa: S608
+            return [
+                Event(seq, datetime.fromisoformat(at), release, kind, actor, key, json.loads(body))
+                for seq, at, release, kind, actor, key, body in db.execute(query, values)
+            ]
+
+    @contextmanager
+    def _connect(self) -> Iterator[sqlite3.Connection]:
+        db = sqlite3.connect(self._path, timeout=10.0)
+        try:
+            with db:
+                db.execute("PRAGMA synchronous = FULL")
+                yield db
+        finally:
+            db.close()
+
+
+def _opened_row(event: Event) -> ReleaseRow:
+    body = event.body
+    return ReleaseRow(
+        release_id=event.release_id,
+        version=body["version"],
+        digest=body["digest"],
+        phase=Phase(body["phase"]),
+        weight_bp=0,
+        why=body["reason"],
+        actor=event.actor,
+        opened_at=event.at,
+        changed_at=event.at,
+    )
+
+
+def _changed_row(before: ReleaseRow, event: Event) -> ReleaseRow:
+    return ReleaseRow(
+        release_id=before.release_id,
+        version=before.version,
+        digest=before.digest,
+        phase=Phase(event.kind),
+        weight_bp=int(event.body["weight_bp"]),
+        why=str(event.body["reason"]),
+        actor=event.actor,
+        opened_at=before.opened_at,
+        changed_at=event.at,
+    )

@@ -1,0 +1,213 @@
+"""The pure decision: from the world as it stands to the one next thing that a release does.
+
+Here: `decide`. Not here: reading the world, acting on it (tick.py), the numbers behind a verdict (analysis.py).
+
+    gated -> shadow -> canary step 0..n -> baking (100 %, stable kept hot) -> champion
+    a first release, with nobody to compare with: gated -> champion
+    ends: champion | rejected (before any user saw it) | held (nobody decided, or nobody looked after it) | rolled_back
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from recsys_assets.platform.interface import ServiceStatus
+from recsys_assets.records import Decision, Outcome, Phase, Verdict
+from recsys_assets.rollout.evidence import ALL_CHECKS, COUNTED, GUARDRAILS, RATIO, STABLE
+from recsys_assets.rollout.route import RouteState, planned_split, stable_service
+
+Action = Literal["hold", "advance", "promote", "roll_back", "reject", "pause"]
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything a decision may depend on.
+
+    `services` by name; one that is absent is not ready. `gate` is the offline gate, `shadow` the comparison in the
+    shadow, `verdicts` the analysis of the canary; None or a missing one is INCONCLUSIVE. `visitors` are those (canary,
+    stable) seen and matured in the present step; `denied` the digests that were rolled back and have no override.
+    """
+
+    route: RouteState
+    services: Mapping[str, ServiceStatus] = field(default_factory=dict)
+    gate: Verdict | None = None
+    shadow: Verdict | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    visitors: tuple[int, int] = (0, 0)
+    approved: bool = False
+    denied: frozenset[str] = frozenset()
+
+    def outcome(self, verdict: Verdict | None) -> Outcome:
+        """A verdict about another version, or none, is INCONCLUSIVE."""
+        if verdict is None or verdict.model_version != self.route.version:
+            return Outcome.INCONCLUSIVE
+        return verdict.outcome
+
+    def named(self, check: str) -> Verdict | None:
+        """The verdict of this name. Two of one name contradict each other: neither counts."""
+        found = [v for v in self.verdicts if v.check == check]
+        return found[0] if len(found) == 1 else None
+
+    def failed(self, *checks: str) -> list[Verdict]:
+        """Those that failed. Here a double name counts: one FAIL is enough."""
+        return [v for v in self.verdicts if v.check in checks and self.outcome(v) is Outcome.FAIL]
+
+    def open_questions(self, *checks: str) -> list[str]:
+        """Why those that did not pass did not."""
+        found = [(check, self.named(check)) for check in checks]
+        return [
+            f"{check}: {verdict.reason if verdict else 'no verdict'}"
+            for check, verdict in found
+            if self.outcome(verdict) is not Outcome.PASS
+        ]
+
+    def ready(self, service: str) -> bool:
+        status = self.services.get(service)
+        return status is not None and status.ready
+
+
+def decide(world: World, now: datetime) -> Decision:
+    """The one next thing. Ends stay; harm outranks everything but a broken stable; no data never moves anything on."""
+    route = world.route
+    if route.phase.is_end:
+        return _stay(world, "hold", f"the release has ended: {route.phase.value}")
+    return _stop(world, now) or _wait(world, now) or _go_on(world, now)
+
+
+def _stop(world: World, now: datetime) -> Decision | None:
+    """Whatever ends the release early, or forbids to touch it."""
+    route = world.route
+    live = route.phase in {Phase.CANARY, Phase.BAKING}
+    against = world.failed(*GUARDRAILS) if live else []
+    if live and (broken := _stable_is_broken(world)):
+        canary = f"the canary fails too ({_reasons(against)})" if against else "the canary shows no failure"
+        return _stay(world, "pause", f"frozen, call a person: {broken}; {canary}; neither may get all users unseen")
+    if route.release.model.bundle_digest in world.denied:
+        return _end(world, "this digest was rolled back before and nobody has overridden that")
+    if against:
+        return _end(world, _reasons(against))
+    if not live and Outcome.FAIL in {world.outcome(world.gate), world.outcome(world.shadow)}:
+        failed = [v for v in (world.gate, world.shadow) if v and world.outcome(v) is Outcome.FAIL]
+        return _to(world, "reject", Phase.REJECTED, _reasons(failed))
+    if now >= route.deadline and not _only_waits_for_a_person(world, now):
+        why = f"no verdict by the deadline {route.deadline.isoformat(timespec='seconds')}"
+        return _end(world, f"{why}: {'; '.join(_missing(world, now)) or 'nobody looked in time'}")
+    return None
+
+
+def _wait(world: World, now: datetime) -> Decision | None:
+    """Whatever keeps this tick from moving on, though nothing speaks against the release."""
+    route = world.route
+    if route.manual_edit:
+        return _stay(world, "hold", f"{route.manual_edit}; restore it or roll back")
+    if now >= route.lease and route.phase in {Phase.CANARY, Phase.BAKING}:
+        return _stay(world, "hold", "nobody had looked for longer than the lease; it is renewed before anything else")
+    if not world.ready(route.release.model.service_name):
+        status = world.services.get(route.release.model.service_name)
+        return _stay(world, "hold", f"{route.release.model.service_name} is not ready: {_why(status)}")
+    if missing := _missing(world, now):
+        return _stay(world, "hold", "; ".join(missing))
+    return None
+
+
+def _missing(world: World, now: datetime) -> list[str]:
+    """What the next step of this phase still lacks."""
+    route, plan = world.route, world.route.release.plan
+    if route.phase is Phase.GATED:
+        return _unproven("offline gate", world, world.gate)
+    if route.phase is Phase.SHADOW:
+        return _unproven("shadow", world, world.shadow)
+    if route.phase is Phase.BAKING:
+        left = (route.entered_at + timedelta(seconds=plan.bake_seconds) - now).total_seconds()
+        baking = [f"bakes for another {left:.0f} s"] if left > 0 else []
+        return baking + world.open_questions(*ALL_CHECKS)
+    if _is_last_step(route):
+        waits = world.open_questions(*ALL_CHECKS)
+        return waits or (["waits for a person's approval"] if plan.needs_approval and not world.approved else [])
+    seen, wanted = min(world.visitors), plan.min_visitors_per_arm
+    few = [f"{seen} of {wanted} visitors in the smaller arm of this step"] if seen < wanted else []
+    return few + world.open_questions(RATIO, COUNTED, STABLE)
+
+
+def _go_on(world: World, now: datetime) -> Decision:
+    """The step after this one. Only called when nothing speaks against it and nothing is missing."""
+    route = world.route
+    plan, first = route.release.plan, route.release.champion is None
+    if route.phase is Phase.BAKING or first:
+        why = "there was no champion to compare with" if first else f"baked {plan.bake_seconds:.0f} s at 100 %"
+        return _to(world, "promote", Phase.CHAMPION, why)
+    if route.phase is Phase.GATED and plan.shadow_requests:
+        return _to(world, "advance", Phase.SHADOW, "the offline gate passed")
+    if route.phase in {Phase.GATED, Phase.SHADOW}:
+        return _to(world, "advance", Phase.CANARY, "answers in the shadow as it should", step=0)
+    if _is_last_step(route):
+        return _to(world, "advance", Phase.BAKING, "every verdict passed", step=route.step)
+    why = f"{min(world.visitors)} visitors in the smaller arm and nothing against it"
+    return _to(world, "advance", Phase.CANARY, why, step=route.step + 1)
+
+
+def _stable_is_broken(world: World) -> str:
+    stable = stable_service(world.route.release)
+    if not world.ready(stable):
+        return f"stable {stable} is not ready ({_why(world.services.get(stable))})"
+    failed = world.failed(STABLE)
+    return f"stable {stable} is broken ({_reasons(failed)})" if failed else ""
+
+
+def _only_waits_for_a_person(world: World, now: datetime) -> bool:
+    route = world.route
+    at_the_end = route.phase is Phase.CANARY and _is_last_step(route)
+    return at_the_end and route.release.plan.needs_approval and not world.open_questions(*ALL_CHECKS)
+
+
+def _is_last_step(route: RouteState) -> bool:
+    return route.step == len(route.release.plan.steps_bp) - 1
+
+
+def _end(world: World, reason: str) -> Decision:
+    """Stop: a roll-back where users saw the model, else held, which may be tried again."""
+    if world.route.phase in {Phase.CANARY, Phase.BAKING}:
+        return _to(world, "roll_back", Phase.ROLLED_BACK, reason)
+    return _to(world, "reject", Phase.HELD, reason)
+
+
+def _to(world: World, action: Action, phase: Phase, reason: str, *, step: int | None = None) -> Decision:
+    route = world.route
+    at = route.step if step is None else step
+    split = planned_split(route.release, phase, at)
+    return _decision(world, action, reason).model_copy(update={"phase": phase, "step": at, "split": split})
+
+
+def _stay(world: World, action: Action, reason: str) -> Decision:
+    return _decision(world, action, reason)
+
+
+def _decision(world: World, action: Action, reason: str) -> Decision:
+    route = world.route
+    found = tuple(v for v in (world.gate, world.shadow, *world.verdicts) if v is not None)
+    return Decision(
+        release_id=route.release.release_id,
+        action=action,
+        phase=route.phase,
+        step=route.step,
+        split=route.split,
+        reason=reason,
+        verdicts=found,
+    )
+
+
+def _unproven(name: str, world: World, verdict: Verdict | None) -> list[str]:
+    if world.outcome(verdict) is Outcome.PASS:
+        return []
+    return [f"{name}: {verdict.reason if verdict else 'no verdict for this version'}"]
+
+
+def _reasons(verdicts: list[Verdict]) -> str:
+    return "; ".join(f"{v.check} {v.outcome.value}: {v.reason}" for v in verdicts)
+
+
+def _why(status: ServiceStatus | None) -> str:
+    return "absent" if status is None else status.reason

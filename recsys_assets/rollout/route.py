@@ -1,0 +1,251 @@
+"""The route object: a release and its traffic as a VirtualService with annotations, and read back from it.
+
+Here: the one place that knows the annotations, and what split each phase plans. Not here: storing, or deciding.
+The route object is the truth of a release; whoever changes it names the resourceVersion that was read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+
+from recsys_assets.platform.interface import (
+    ANNOTATION_PREFIX,
+    DESTINATION_RULE,
+    RELEASE_ANNOTATION,
+    STICKY_HEADER_ANNOTATION,
+    VIRTUAL_SERVICE,
+    Manifest,
+)
+from recsys_assets.records import Decision, ModelVersion, Phase, Release, TrafficSplit
+from recsys_assets.rollout.outcomes import ALL_BP, WeightSince
+
+API_VERSION: Final = "networking.istio.io/v1"
+STICKY_HEADER: Final = "x-user-id"
+_T = TypeVar("_T")
+
+
+class RouteBroken(ValueError):  # noqa: N818
+    """The route object cannot be read as a release; the message names the annotation or the field."""
+
+
+@dataclass(frozen=True)
+class RouteState:
+    """A release as the route object tells it.
+
+    `transition` counts the changes of phase or step; `action`, `actor` and `reason` are of the latest, so that a ledger
+    row that was lost to a crash can be written again. `weights` lists every share the canary had. `split` is what
+    the spec says: `manual_edit` names how it differs from the plan of this phase and step, if it does.
+    """
+
+    release: Release
+    phase: Phase
+    step: int
+    split: TrafficSplit
+    transition: int
+    entered_at: datetime
+    deadline: datetime
+    lease: datetime
+    weights: tuple[WeightSince, ...]
+    action: str
+    actor: str
+    reason: str
+    resource_version: str | None = None
+    generation: int = 0
+    manual_edit: str | None = None
+
+    @property
+    def version(self) -> str:
+        return self.release.model.version
+
+
+def stable_service(release: Release) -> str:
+    """The service that had the users when the release opened; the new one itself where there was none."""
+    return release.model.service_name if release.champion is None else f"{release.model.name}-v{release.champion}"
+
+
+def planned_split(release: Release, phase: Phase, step: int) -> TrafficSplit:
+    """The only splits a release may have: by phase, and in the canary phase by step (from 0)."""
+    new, stable = release.model.service_name, stable_service(release)
+    if phase is Phase.CHAMPION or release.champion is None:
+        return TrafficSplit(stable=new)
+    if phase is Phase.SHADOW:
+        return TrafficSplit(stable=stable, shadow=new)
+    if phase is Phase.CANARY:
+        return TrafficSplit(stable=stable, canary=new, canary_weight_bp=release.plan.steps_bp[step])
+    if phase is Phase.BAKING:
+        return TrafficSplit(stable=stable, canary=new, canary_weight_bp=ALL_BP)
+    return TrafficSplit(stable=stable)
+
+
+def opened(release: Release, *, actor: str) -> RouteState:
+    """The first state of a release: nothing moved yet."""
+    plan, at = release.plan, release.opened_at
+    return RouteState(
+        release=release,
+        phase=Phase.GATED,
+        step=0,
+        split=planned_split(release, Phase.GATED, 0),
+        transition=0,
+        entered_at=at,
+        deadline=at + timedelta(seconds=plan.deadline_seconds),
+        lease=at + timedelta(seconds=plan.lease_seconds),
+        weights=(),
+        action="open",
+        actor=actor,
+        reason=f"version {release.model.version} asks to follow {release.champion or 'nobody'}",
+    )
+
+
+def moved(state: RouteState, decision: Decision, *, actor: str, now: datetime) -> RouteState:
+    """The state after a decision that changes phase or step. Baking gets a deadline of its own: a verdict is there."""
+    plan = state.release.plan
+    bake_deadline = now + timedelta(seconds=plan.bake_seconds + plan.deadline_seconds)
+    weight = decision.split.canary_weight_bp
+    before = state.weights[-1].weight_bp if state.weights else 0
+    return replace(
+        state,
+        phase=decision.phase,
+        step=decision.step,
+        split=decision.split,
+        transition=state.transition + 1,
+        entered_at=now,
+        deadline=bake_deadline if decision.phase is Phase.BAKING else state.deadline,
+        lease=now + timedelta(seconds=plan.lease_seconds),
+        weights=state.weights if weight == before else (*state.weights, WeightSince(now, weight)),
+        action=decision.action,
+        actor=actor,
+        reason=decision.reason,
+        manual_edit=None,
+    )
+
+
+def renewed(state: RouteState, *, now: datetime) -> RouteState:
+    """The same state, looked after for another `lease_seconds`."""
+    return replace(state, lease=now + timedelta(seconds=state.release.plan.lease_seconds))
+
+
+def virtual_service(state: RouteState) -> Manifest:
+    """The manifest of a state. Weights are basis points, which Istio takes as proportions; the canary stands first."""
+    split = state.split
+    arms = [(split.canary, split.canary_weight_bp)] if split.canary else []
+    arms.append((split.stable, ALL_BP - split.canary_weight_bp))
+    rule: dict[str, Any] = {"route": [{"destination": {"host": host}, "weight": weight} for host, weight in arms]}
+    if split.shadow:
+        rule |= {"mirror": {"host": split.shadow}, "mirrorPercentage": {"value": 100.0}}
+    name = state.release.model.name
+    return {
+        "apiVersion": API_VERSION,
+        "kind": VIRTUAL_SERVICE,
+        "metadata": {"name": name, "annotations": _annotations(state)},
+        "spec": {"hosts": [name], "http": [rule]},
+    }
+
+
+def destination_rule(model: ModelVersion) -> Manifest:
+    """How the gateway treats a version's servers: one that fails in a row is left alone for a moment."""
+    outliers = {"consecutiveGatewayErrors": 5, "interval": "1s", "baseEjectionTime": "5s", "maxEjectionPercent": 100}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": DESTINATION_RULE,
+        "metadata": {"name": model.service_name, "labels": model.labels()},
+        "spec": {"host": model.service_name, "trafficPolicy": {"outlierDetection": outliers}},
+    }
+
+
+def _annotations(state: RouteState) -> dict[str, str]:
+    weights = [[w.weight_bp, w.since.isoformat()] for w in state.weights]
+    values = {
+        "release": state.release.model_dump_json(),
+        "phase": state.phase.value,
+        "step": str(state.step),
+        "transition": str(state.transition),
+        "entered": state.entered_at.isoformat(),
+        "deadline": state.deadline.isoformat(),
+        "lease": state.lease.isoformat(),
+        "weights": json.dumps(weights),
+        "action": state.action,
+        "actor": state.actor,
+        "reason": state.reason,
+    }
+    return {
+        RELEASE_ANNOTATION: state.release.release_id,
+        STICKY_HEADER_ANNOTATION: STICKY_HEADER,
+        **{ANNOTATION_PREFIX + key: value for key, value in values.items()},
+    }
+
+
+def read_route(manifest: Manifest) -> RouteState:
+    """Read a state back. Raises RouteBroken naming what cannot be read; a manual edit is named, not refused."""
+    name = manifest["metadata"]["name"]
+    annotations: Mapping[str, str] = manifest["metadata"].get("annotations") or {}
+
+    def read(key: str, convert: Callable[[str], _T]) -> _T:
+        place = f"{VIRTUAL_SERVICE}/{name}: annotation {ANNOTATION_PREFIX}{key}"
+        if ANNOTATION_PREFIX + key not in annotations:
+            raise RouteBroken(f"{place} is missing")
+        text = annotations[ANNOTATION_PREFIX + key]
+        try:
+            return convert(text)
+        except (ValueError, TypeError, ValidationError) as broken:
+            raise RouteBroken(f"{place} cannot be read: {text[:60]!r} ({broken.__class__.__name__})") from broken
+
+    release = read("release", Release.model_validate_json)
+    phase, step = read("phase", Phase), read("step", int)
+    if phase is Phase.CANARY and not 0 <= step < len(release.plan.steps_bp):
+        raise RouteBroken(f"{VIRTUAL_SERVICE}/{name}: annotation {ANNOTATION_PREFIX}step has no planned weight: {step}")
+    split = _split(manifest)
+    return RouteState(
+        release=release,
+        phase=phase,
+        step=step,
+        split=split,
+        transition=read("transition", int),
+        entered_at=read("entered", _time),
+        deadline=read("deadline", _time),
+        lease=read("lease", _time),
+        weights=read("weights", _weights),
+        action=read("action", str),
+        actor=read("actor", str),
+        reason=read("reason", str),
+        resource_version=manifest["metadata"].get("resourceVersion"),
+        generation=int(manifest["metadata"].get("generation", 0)),
+        manual_edit=_difference(split, planned_split(release, phase, step)),
+    )
+
+
+def _split(manifest: Manifest) -> TrafficSplit:
+    try:
+        rule = manifest["spec"]["http"][0]
+        *canary, stable = [(str(r["destination"]["host"]), int(r.get("weight", ALL_BP))) for r in rule["route"]]
+        scale = ALL_BP // sum(weight for _, weight in (*canary, stable))
+        return TrafficSplit(
+            stable=stable[0],
+            canary=canary[0][0] if canary else None,
+            canary_weight_bp=canary[0][1] * scale if canary else 0,
+            shadow=rule["mirror"]["host"] if rule.get("mirror") else None,
+        )
+    except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError) as broken:
+        raise RouteBroken(f"{VIRTUAL_SERVICE}/{manifest['metadata']['name']}: spec.http[0]: {broken!r}") from broken
+
+
+def _difference(found: TrafficSplit, planned: TrafficSplit) -> str | None:
+    names = [n for n in TrafficSplit.model_fields if getattr(found, n) != getattr(planned, n)]
+    told = [f"{n} is {getattr(found, n)!r}, planned {getattr(planned, n)!r}" for n in names]
+    return f"edited by hand: {'; '.join(told)}" if told else None
+
+
+def _time(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("no time zone")
+    return at
+
+
+def _weights(text: str) -> tuple[WeightSince, ...]:
+    return tuple(WeightSince(since=_time(since), weight_bp=int(weight)) for weight, since in json.loads(text))
