@@ -4,7 +4,7 @@ Here: reading the world, calling the pure room, writing verdict and report. Not 
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -93,9 +93,7 @@ def _judged(
     return evaluation, judge(evaluation, settings.gate)
 
 
-def _present(
-    settings: Settings, evaluation: "Evaluation", verdicts: Sequence[Verdict]
-) -> dict[str, dg.RawMetadataValue]:
+def _present(settings: Settings, evaluation: "Evaluation", verdicts: Sequence[Verdict]) -> dict[str, Any]:
     from recsys_assets.evaluation import report
     from recsys_assets.evaluation.gate import overall
 

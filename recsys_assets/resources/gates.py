@@ -6,7 +6,7 @@ Here: the two directions between Verdict and Dagster's check records. Not here: 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -23,7 +23,7 @@ def check_result(
     verdict: Verdict,
     *,
     severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
-    metadata: Mapping[str, dg.RawMetadataValue] | None = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> dg.AssetCheckResult:
     """The check result that `read_gate` understands. INCONCLUSIVE fails the check like FAIL, but says so."""
     return dg.AssetCheckResult(

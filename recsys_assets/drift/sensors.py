@@ -1,0 +1,98 @@
+"""The sensor that asks for a release when the data drifted: read the world, decide, ask once.
+
+Here: the shell around `decide_retrain`. Not here: the decision, or any distance.
+"""
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import dagster as dg
+
+from recsys_assets.drift.assets import DRIFT_REPORT, REPORT_JSON
+from recsys_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from recsys_assets.drift.detector import DriftReport
+
+RELEASE_JOB: Final = "release"
+UNDER_WAY: Final = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """The room's one sensor. It runs by default wherever the daemon runs: a gate stands behind what it asks for."""
+
+    @dg.sensor(
+        name="drift_sensor",
+        job_name=RELEASE_JOB,
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Asks for a release when the newest days drifted from what the champion knows.",
+    )
+    def drift_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        from recsys_assets.drift.retrain import decide_retrain
+
+        now = datetime.now(UTC)
+        report = read_report(context.instance)
+        last = last_request(context.cursor)
+        decision = decide_retrain(
+            report,
+            now=now,
+            last_request=last,
+            in_flight=release_under_way(context.instance),
+            cooldown_seconds=settings.drift.cooldown_seconds,
+        )
+        if not decision.ask or report is None:
+            return dg.SkipReason(decision.reason)
+        return _request(report, decision.reason, now)
+
+    return [drift_sensor]
+
+
+def read_report(instance: dg.DagsterInstance) -> "DriftReport | None":
+    """The newest drift report, out of its materialization; None where there is none that can be read."""
+    from pydantic import ValidationError
+
+    from recsys_assets.drift.detector import DriftReport
+
+    event = instance.get_latest_materialization_event(dg.AssetKey(DRIFT_REPORT))
+    made = event.asset_materialization if event else None
+    stored = made.metadata.get(REPORT_JSON) if made else None
+    if stored is None:
+        return None
+    try:
+        return DriftReport.model_validate(stored.value)
+    except ValidationError:
+        return None
+
+
+def release_under_way(instance: dg.DagsterInstance) -> bool:
+    """Whether a run of the release job waits or runs."""
+    filters = dg.RunsFilter(job_name=RELEASE_JOB, statuses=UNDER_WAY)
+    return bool(instance.get_run_records(filters=filters, limit=1))
+
+
+def last_request(cursor: str | None) -> datetime | None:
+    """When this sensor last asked; a cursor that was reset or is not ours means never."""
+    try:
+        stored = json.loads(cursor or "{}")
+        return datetime.fromtimestamp(float(stored["last"]), UTC)
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _request(report: "DriftReport", reason: str, now: datetime) -> dg.SensorResult:
+    # The key makes one report ask once for ever, also when the cursor is lost; a new champion makes it another report.
+    key = f"drift:{report.as_of.isoformat()}:{report.champion_version or 'none'}"
+    asked = dg.AssetObservation(DRIFT_REPORT, metadata={"asked_for_release": reason, "run_key": key})
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_key=key, tags={"recsys-assets/reason": "drift"})],
+        cursor=json.dumps({"last": now.timestamp()}),
+        asset_events=[asked],
+    )
