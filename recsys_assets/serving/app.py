@@ -137,8 +137,8 @@ class Inference:
     def _expose(self, answers: Sequence[Answer], caller: Caller, latency_ms: float) -> bool:
         served = self._served
         seen = [answer for answer in answers if "given_profile" not in answer.flags]
-        if not seen:
-            return True
+        if not seen or (caller.variant == "direct" and not caller.is_visitor):
+            return True  # a probe: nobody was shown anything
         lines = b"".join(
             exposure_line(
                 answer,

@@ -1,0 +1,110 @@
+"""From a gated model version to a service that answers: sign, apply, wait, ask.
+
+Here: the steps and the observations they give. Not here: Dagster, the verdicts' rules, any traffic.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from recsys_assets.platform.interface import INFERENCE_SERVICE, Manifest, NotFound, Platform, ServiceStatus
+from recsys_assets.recommender.bundle import BundleError, bundle_digest, check_bundle, read_golden
+from recsys_assets.records import ModelVersion, Verdict
+from recsys_assets.serving import verdicts
+from recsys_assets.serving.manifests import inference_service
+from recsys_assets.serving.probe import Observed, observe
+from recsys_assets.serving.signing import BundleRefused, KeyMissing, public_key, sign_bundle, verify_bundle
+from recsys_assets.settings import Settings
+
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What deploying one version gave. `status` is the platform's last word before the deadline."""
+
+    manifest: Manifest
+    generation: int
+    status: ServiceStatus | None
+    observed: Observed
+    verdicts: tuple[Verdict, ...]
+
+
+def deploy(model: ModelVersion, settings: Settings, platform: Platform) -> Deployed:
+    """Make the service of this version real and look at it. Running it again changes nothing that already stands."""
+    bundle = settings.path("bundles", model.version)
+    sign(bundle, settings.path("keys"), digest=model.bundle_digest)
+    applied = apply(model, settings, platform, bundle)
+    generation = int(applied["metadata"]["generation"])
+    deadline = time.monotonic() + settings.serving.ready_timeout_seconds
+    status = wait(platform, model.service_name, generation, overdue=lambda: time.monotonic() > deadline)
+    golden = read_golden(bundle)
+    is_ready = status is not None and status.ready
+    url = status.url if status is not None and is_ready else None
+    observed = observe(url, name=model.name, golden=golden, k=settings.serving.top_k)
+    expected = [verdicts.Ranked(request.items, request.scores) for request in golden]
+    said = (
+        verdicts.ready(model.version, status, generation=generation),
+        verdicts.echoed(model.version, observed.versions),
+        verdicts.golden(model.version, expected, observed.golden),
+        verdicts.latency(model.version, observed.timed_ms, budget_ms=settings.serving.latency_budget_ms),
+        signature_verdict(model, bundle, settings.path("keys")),
+    )
+    return Deployed(applied, generation, status, observed, said)
+
+
+def sign(bundle: Path, keys: Path, *, digest: str) -> None:
+    """Sign the bundle that the registry's record names, and no other. Raises BundleRefused."""
+    try:
+        check_bundle(bundle)
+    except BundleError as broken:
+        raise BundleRefused(f"{bundle}: not signed: {broken}") from broken
+    if (found := bundle_digest(bundle)) != digest:
+        raise BundleRefused(f"{bundle}: not signed: digest {found}, the registry's record says {digest}")
+    try:
+        verify_bundle(bundle, public_key(keys), digest=digest)
+    except BundleRefused:
+        sign_bundle(bundle, keys)
+
+
+def apply(model: ModelVersion, settings: Settings, platform: Platform, bundle: Path) -> Manifest:
+    """Store the manifest over exactly the one that stands there now."""
+    manifest = inference_service(
+        model,
+        role="challenger",
+        bundle_path=bundle,
+        home=settings.home,
+        python=sys.executable,
+        online_timeout_ms=settings.serving.online_store_timeout_ms,
+        deadline_ms=settings.serving.latency_budget_ms * 0.8,
+    )
+    standing = platform.get(INFERENCE_SERVICE, model.service_name)
+    expected = None if standing is None else str(standing["metadata"]["resourceVersion"])
+    return platform.apply(manifest, expected=expected)
+
+
+def wait(platform: Platform, name: str, generation: int, *, overdue: Callable[[], bool]) -> ServiceStatus | None:
+    """Poll until this generation is ready, or the deadline; the last status either way, None if the service is gone."""
+    while True:
+        try:
+            status = platform.status(INFERENCE_SERVICE, name)
+        except NotFound:
+            return None
+        if (status.ready and status.observed_generation == generation) or overdue():
+            return status
+        time.sleep(POLL_SECONDS)
+
+
+def signature_verdict(model: ModelVersion, bundle: Path, keys: Path) -> Verdict:
+    """Verify as the server does, after it was deployed."""
+    try:
+        verify_bundle(bundle, public_key(keys), digest=model.bundle_digest)
+    except KeyMissing as missing:
+        return verdicts.signature(model.version, str(missing), checked=False)
+    except BundleRefused as refused:
+        return verdicts.signature(model.version, str(refused), checked=True)
+    return verdicts.signature(model.version, None, checked=True)
