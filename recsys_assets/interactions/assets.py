@@ -1,12 +1,12 @@
 """The assets `interactions`, `items` and `users`: what the sources hold, judged, in versioned tables.
 
-Here: Dagster's side of taking days in. Not here: the judgement (contract.py, intake.py), the look of results (report.py).
+Here: Dagster's side of taking days in. Not here: judgement (contract.py, intake.py), the look of results (report.py).
 """
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -14,6 +14,9 @@ from recsys_assets.columns import DAY, ITEM, USER
 from recsys_assets.interactions.partitions import daily, days_of
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.settings import EntitySource, Settings
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 GROUP = "interactions"
 OWNERS = ["team:recommender"]
@@ -42,7 +45,7 @@ def build_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
     return []
 
 
-def build_jobs(settings: Settings) -> list[dg.UnresolvedAssetJobDefinition]:
+def build_jobs(settings: Settings) -> "list[UnresolvedAssetJobDefinition]":
     """`ingest` takes days in, up to their features; `catalogue` takes items and users."""
     return [
         dg.define_asset_job(
@@ -77,7 +80,7 @@ def _interactions(settings: Settings) -> dg.AssetsDefinition:
             for name, rules in CHECKS.items()
         ],
     )
-    def interactions(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult[Any]:
+    def interactions(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """One row is one event of one user with one item. Grain: event, kept by UTC day of the event.
 
         A run replaces exactly its days. A file that breaks the contract goes into quarantine whole, its days keep the
@@ -150,7 +153,7 @@ def _entities(settings: Settings, name: str, id_name: str, source: EntitySource 
         owners=OWNERS,
         description=f"One row is one {name[:-1]} with its attributes. Grain: {id_name}. Fresh as its file.",
     )
-    def entities(tables: TablesResource) -> dg.MaterializeResult[Any]:
+    def entities(tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         from recsys_assets.interactions.report import entity_metadata
 
         frame = _entity_rows(settings, tables, source, id_name)
