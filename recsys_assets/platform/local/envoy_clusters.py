@@ -5,7 +5,6 @@ Here: pure translation of services and DestinationRules to CDS and EDS resources
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from recsys_assets.platform.interface import Manifest
@@ -14,6 +13,7 @@ Resource = dict[str, Any]
 
 COLLECTOR: Final = "collector"
 READY_PATH: Final = "/v2/health/ready"
+METADATA: Final = "recsys"
 TYPE: Final = "type.googleapis.com/"
 _MANY: Final = 10_000
 
@@ -25,7 +25,7 @@ def fallback_name(canary: str, stable: str) -> str:
 
 def assignment(service: str, host: str, port: int | None) -> Resource:
     """Where a service answers, as EDS; no endpoint at all where it has no port yet."""
-    endpoints = [] if port is None else [_endpoint(host, port)]
+    endpoints = [] if port is None else [_endpoint(host, port) | _named(service)]
     return {
         "@type": TYPE + "envoy.config.endpoint.v3.ClusterLoadAssignment",
         "cluster_name": service,
@@ -116,6 +116,11 @@ def _breakers() -> Resource:
 
 def _endpoint(host: str, port: int) -> Resource:
     return {"endpoint": {"address": {"socket_address": {"address": host, "port_value": port}}}}
+
+
+def _named(service: str) -> Resource:
+    """The service's name on its endpoint: behind a fallback only the endpoint tells who answered."""
+    return {"metadata": {"filter_metadata": {METADATA: {"service": service}}}}
 
 
 def _outliers(rule: Manifest | None) -> Resource:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from recsys_assets.platform.local.bucket import LUA_FILTER, lua_source
-from recsys_assets.platform.local.envoy_clusters import TYPE, Resource
+from recsys_assets.platform.local.envoy_clusters import METADATA, TYPE, Resource
 from recsys_assets.platform.local.envoy_routes import ROUTE_CONFIG
 
 MAX_REQUEST_BYTES: Final = 1 << 20
@@ -21,6 +21,7 @@ ACCESS_LOG_FIELDS: Final = {
     "visitor_id": "%REQ(X-USER-ID)%",
     "variant": "%REQ(X-RECSYS-VARIANT)%",
     "cluster": "%UPSTREAM_CLUSTER%",
+    "service": f"%UPSTREAM_METADATA({METADATA}:service)%",
     "status": "%RESPONSE_CODE%",
     "duration_us": "%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%",
     "model_version": "%RESP(X-MODEL-VERSION)%",

@@ -42,8 +42,7 @@ def _feedback() -> Resource:
 
 
 def _recommend(route: EffectiveRoute, prefix: str) -> Resource:
-    # 256 bounds the work of hashing; a longer id falls to the refusal below it.
-    visitor = {"name": route.header, "string_match": {"safe_regex": {"regex": ".{1,256}"}}}
+    visitor = {"name": route.header, "string_match": {"safe_regex": {"regex": ".+"}}}
     match = _match(prefix, [visitor])
     if route.refusal is not None:
         return {"name": route.name, "match": match, **_direct(503, route.refusal)}
@@ -104,7 +103,7 @@ def _weighted(arm: Arm, route: EffectiveRoute) -> Resource:
 
 
 def _missing_header(route: EffectiveRoute) -> str:
-    return f"header {route.header} is missing, empty or longer than 256: it names the visitor, whose variant it decides"
+    return f"header {route.header} is missing or empty: it names the visitor, whose variant it decides"
 
 
 def _nothing_else(routes: Sequence[EffectiveRoute]) -> tuple[int, str]:

@@ -1,0 +1,144 @@
+"""Hands documents to a running Envoy: files moved into place in an order that never names an unknown cluster.
+
+Here: writing, and asking Envoy's admin what it really took. Not here: what stands in the documents, starting Envoy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from recsys_assets.platform.local.envoy import GatewayDocuments, response
+from recsys_assets.platform.local.envoy_clusters import Resource
+from recsys_assets.platform.local.envoy_listener import GatewayPlace, bootstrap
+
+TAKE_SECONDS: Final = 5.0
+_POLL_SECONDS = 0.01
+
+
+def write_if_changed(path: Path, document: Mapping[str, Any]) -> bool:
+    """Write aside and rename; an equal file stays untouched, since each move makes Envoy read it."""
+    text = json.dumps(document, sort_keys=True)
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+    return True
+
+
+class Gateway:
+    """One Envoy and its folder."""
+
+    def __init__(self, place: GatewayPlace) -> None:
+        self.place = place
+        self._admin = httpx.Client(base_url=f"http://{place.host}:{place.admin_port}", timeout=2.0, trust_env=False)
+
+    def close(self) -> None:
+        self._admin.close()
+
+    def prepare(self, documents: GatewayDocuments) -> None:
+        """Everything that Envoy needs to start, before there is an Envoy."""
+        self.place.access_log.parent.mkdir(parents=True, exist_ok=True)
+        write_if_changed(self.place.file("bootstrap"), bootstrap(self.place))
+        self._write_endpoints(documents)
+        for name, document in (("cds", documents.cds), ("rds", documents.rds), ("lds", documents.lds)):
+            write_if_changed(self.place.file(name), document)
+
+    def publish(self, documents: GatewayDocuments) -> str | None:
+        """Bring Envoy to these documents; None when it took them, else why not.
+
+        New clusters come before the routes that name them, and old ones go after: Envoy keeps its last good routes
+        when it refuses new ones, so what is refused here changes nothing for users.
+        """
+        if not self.is_ready():
+            self.prepare(documents)
+            return f"the gateway does not answer on port {self.place.admin_port}"
+        if all(self._taken(k) == d["version_info"] for k, d in (("rds", documents.rds), ("cds", documents.cds))):
+            self.prepare(documents)
+            return None
+        self._write_endpoints(documents)
+        both = self._with_standing_clusters(documents.cds)
+        for name, document in (("cds", both), ("rds", documents.rds), ("cds", documents.cds)):
+            write_if_changed(self.place.file(name), document)
+            if not self._wait_until_taken(name, str(document["version_info"])):
+                return f"the gateway did not take the new {name.upper()}: {self._refusal(name)}"
+        self._drop_endpoints(documents)
+        return None
+
+    def _with_standing_clusters(self, cds: Resource) -> Resource:
+        standing = _read(self.place.file("cds")).get("resources", [])
+        clusters = {c["name"]: c for c in standing} | {c["name"]: c for c in cds["resources"]}
+        return cds if len(clusters) == len(cds["resources"]) else response(list(clusters.values()))
+
+    def _write_endpoints(self, documents: GatewayDocuments) -> None:
+        for service, document in documents.eds.items():
+            write_if_changed(self.place.endpoints_file(service), document)
+
+    def _drop_endpoints(self, documents: GatewayDocuments) -> None:
+        for path in self.place.folder.glob("eds/*.json"):
+            if path.stem not in documents.eds:
+                path.unlink(missing_ok=True)
+
+    def is_ready(self) -> bool:
+        """Whether Envoy runs and has its first configuration."""
+        try:
+            return self._admin.get("/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def _dump(self, resource: str) -> list[dict[str, Any]]:
+        try:
+            answer = self._admin.get("/config_dump", params={"resource": resource})
+        except httpx.TransportError:
+            return []
+        configs: list[dict[str, Any]] = answer.json().get("configs", []) if answer.status_code == 200 else []
+        return configs
+
+    def _taken(self, kind: str) -> str | None:
+        """The version of a document that is in force; for clusters only when each of them is active and none warms."""
+        if kind == "rds":
+            return next((c.get("version_info") for c in self._dump("dynamic_route_configs")), None)
+        active = {c["cluster"]["name"] for c in self._dump("dynamic_active_clusters")}
+        written = _read(self.place.file("cds"))
+        if self._dump("dynamic_warming_clusters") or active != {c["name"] for c in written.get("resources", [])}:
+            return None
+        return self._cluster_version()
+
+    def _cluster_version(self) -> str | None:
+        try:
+            stats = self._admin.get("/config_dump", params={"mask": "version_info"})
+        except httpx.TransportError:
+            return None
+        dumps = stats.json().get("configs", [])
+        return next((d.get("version_info") for d in dumps if d["@type"].endswith("ClustersConfigDump")), None)
+
+    def _refusal(self, kind: str) -> str:
+        dumps = self._dump("dynamic_route_configs") if kind == "rds" else self._dump("dynamic_warming_clusters")
+        details = [c["error_state"]["details"] for c in dumps if "error_state" in c]
+        warming = [c["cluster"]["name"] for c in dumps if "cluster" in c]
+        return "; ".join(details) or (f"still warming {', '.join(warming)}" if warming else "see its log")
+
+    def _wait_until_taken(self, kind: str, version: str) -> bool:
+        deadline = time.monotonic() + TAKE_SECONDS
+        while self._taken(kind) != version:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A document as it stands; we alone write it, whole, so that only its absence is expected."""
+    try:
+        loaded: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return loaded

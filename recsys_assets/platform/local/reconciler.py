@@ -1,0 +1,174 @@
+"""The reconciler: a loop that brings processes and gateway to what the manifest store says, and writes how far it got.
+
+Here: one pass, and the process that repeats it. Not here: the store, the model servers, Envoy's documents.
+Run it as `python -m recsys_assets.platform.local.reconciler`; the supervisor does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from recsys_assets.platform.interface import (
+    DESTINATION_RULE,
+    INFERENCE_SERVICE,
+    VIRTUAL_SERVICE,
+    Manifest,
+    Unavailable,
+)
+from recsys_assets.platform.local.envoy import translate
+from recsys_assets.platform.local.envoy_listener import GatewayPlace
+from recsys_assets.platform.local.gateway import Gateway
+from recsys_assets.platform.local.instances import Instances, Service
+from recsys_assets.platform.local.routing import EffectiveRoute
+from recsys_assets.platform.local.store import Changes, ManifestStore, open_store
+from recsys_assets.platform.local.supervisor import Supervisor
+from recsys_assets.settings import Settings, load_settings
+
+POLL_SECONDS: Final = 0.1
+SETTLED_SECONDS: Final = 1.0
+UNSETTLED_SECONDS: Final = 0.2
+# Without a supervisor there is nothing to do but to make room for the reconciler of the next one.
+SUPERVISOR_GONE_SECONDS: Final = 10.0
+log = logging.getLogger("reconciler")
+
+
+def gateway_place(settings: Settings) -> GatewayPlace:
+    serving = settings.serving
+    return GatewayPlace(
+        host=serving.host,
+        port=serving.gateway_port,
+        admin_port=serving.gateway_admin_port,
+        collector_port=serving.collector_port,
+        folder=settings.path("platform", "envoy"),
+        access_log=settings.path("logs", "gateway", "access.jsonl"),
+    )
+
+
+class Reconciler:
+    """Level-triggered: each pass reads the whole world, so that a missed event or a restart changes nothing."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store: ManifestStore = open_store(settings)
+        self.gateway = Gateway(gateway_place(settings))
+        self.instances = Instances(settings, self.store, Supervisor(settings))
+
+    def close(self) -> None:
+        self.gateway.close()
+        self.instances.close()
+
+    def run_once(self) -> bool:
+        """One pass; True when all stands as asked. Raises Unavailable when supervisor or store do not answer."""
+        virtual, rules = self.store.list(VIRTUAL_SERVICE), self.store.list(DESTINATION_RULE)
+        services = self.instances.look(self.store.list(INFERENCE_SERVICE))
+        views = {name: service.view for name, service in services.items()}
+        documents = translate(virtual, rules, views, self.gateway.place)
+        problem = self.gateway.publish(documents)
+        for service in services.values():
+            self._write(service.manifest, self._service_status(service))
+        for manifest, route in zip(virtual, documents.routes, strict=True):
+            self._write(manifest, self._route_status(manifest, route, problem))
+        for rule in rules:
+            self._write(rule, {"ready": problem is None, "reason": problem or "in force"})
+        # A server may go only when no route in force can still name it.
+        unrouted = problem is None or not self.gateway.is_ready()
+        retired = unrouted and self.instances.retire(services)
+        return retired and problem is None and all(s.health.ready for s in services.values())
+
+    def _service_status(self, service: Service) -> dict[str, Any]:
+        port = service.view.port
+        return {
+            "ready": service.health.ready,
+            "reason": service.health.reason,
+            "url": None if port is None else f"http://{self.settings.serving.host}:{port}",
+        }
+
+    def _route_status(self, manifest: Manifest, route: EffectiveRoute, problem: str | None) -> dict[str, Any]:
+        """What the gateway really does. When it refused, the weights are still those of before."""
+        before = (manifest.get("status") or {}).get("weights", {})
+        return {
+            "ready": route.ready and problem is None,
+            "reason": route.reason if problem is None else problem,
+            "url": f"http://{self.settings.serving.host}:{self.settings.serving.gateway_port}",
+            "weights": dict(route.weights) if problem is None else before,
+        }
+
+    def _write(self, manifest: Manifest, status: Mapping[str, Any]) -> None:
+        metadata = manifest["metadata"]
+        seen = {**status, "observedGeneration": metadata["generation"]}
+        if self.store.set_status(manifest["kind"], metadata["name"], uid=metadata["uid"], status=seen):
+            log.info("%s/%s: %s", manifest["kind"], metadata["name"], seen)
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Hold this lock; exit when another process does. It falls with its process, whatever ends it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"another reconciler holds {path}") from None
+        yield
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings = load_settings()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    with only_one(settings.path("platform", "reconciler.lock")):
+        reconciler = Reconciler(settings)
+        try:
+            _loop(reconciler, stop, watching=settings.path("platform", "watching.lock"))
+        finally:
+            reconciler.close()
+
+
+def _loop(reconciler: Reconciler, stop: threading.Event, *, watching: Path) -> None:
+    """Pass after pass. Statuses are believed only from the end of the first one: until then they are of yesterday."""
+    last_good = time.monotonic()
+    while not stop.is_set():
+        try:
+            reconciler.run_once()
+        except Unavailable as problem:
+            log.warning("%s", problem)
+            if time.monotonic() - last_good > SUPERVISOR_GONE_SECONDS:
+                raise SystemExit(str(problem)) from None
+            stop.wait(UNSETTLED_SECONDS)
+            continue
+        with only_one(watching):
+            _watch(reconciler, stop)
+        last_good = time.monotonic()
+
+
+def _watch(reconciler: Reconciler, stop: threading.Event) -> None:
+    """Passes on every change and at least each second, until asked to stop or until the platform is unavailable."""
+    changes, due = Changes(reconciler.store.path), 0.0
+    try:
+        while not stop.wait(POLL_SECONDS):
+            if not changes.seen_one() and time.monotonic() < due:
+                continue
+            try:
+                settled = reconciler.run_once()
+            except Unavailable as problem:
+                log.warning("%s", problem)
+                return
+            due = time.monotonic() + (SETTLED_SECONDS if settled else UNSETTLED_SECONDS)
+    finally:
+        changes.close()
+
+
+if __name__ == "__main__":
+    main()
