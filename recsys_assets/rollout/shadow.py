@@ -1,0 +1,121 @@
+"""The comparison in the shadow: copies of real requests, answered by the new model for nobody.
+
+Here: one verdict from both answers to the same request. Not here: the canary's analysis; users' acts, which need users.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import polars as pl
+
+from recsys_assets.columns import EXPOSURES, GATEWAY_REQUESTS
+from recsys_assets.records import Measurement, Outcome, Verdict
+from recsys_assets.rollout.guardrails import LATENCY_FLOOR_MS, TAIL
+from recsys_assets.rollout.outcomes import LOG_GRACE_SECONDS, SETTLE_SECONDS, Logs, lower_rung
+from recsys_assets.rollout.route import RouteState
+from recsys_assets.rollout.sequential import difference_bounds, rate_bounds
+
+SHADOW: Final = "shadow_answers_as_it_should"
+MIN_PAIRS: Final = 20
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """`asked`: requests that the gateway answered and copied. `pairs`: those that both answered, one row for each:
+    request_id, overlap (share of stable's items, None where stable had none), stable_ms, shadow_ms, stable_lower,
+    shadow_lower, shadow_empty."""
+
+    asked: int
+    pairs: pl.DataFrame
+
+
+def shadow_pairs(logs: Logs, state: RouteState, *, now: datetime) -> Pairs:
+    """Stable's and the shadow's answers to the same request, since the copies began and old enough to be complete."""
+    gateway = GATEWAY_REQUESTS.to_frame() if logs.gateway is None else logs.gateway
+    exposures = EXPOSURES.to_frame() if logs.exposures is None else logs.exposures
+    exposures = exposures.with_columns(lower=lower_rung(exposures)).unique(["request_id", "variant"])
+    since = state.entered_at + timedelta(seconds=SETTLE_SECONDS)
+    until = now - timedelta(seconds=LOG_GRACE_SECONDS)
+    asked = gateway.filter(
+        (pl.col("variant") == "stable") & (pl.col("status") == 200) & pl.col("served_at").is_between(since, until)
+    ).select("request_id")
+    stable = exposures.filter(pl.col("variant") == "stable")
+    shadow = exposures.filter((pl.col("variant") == "shadow") & (pl.col("model_version") == state.version))
+    both = asked.join(stable, on="request_id").join(shadow, on="request_id", suffix="_shadow")
+    common = pl.col("items").list.set_intersection("items_shadow").list.len()
+    pairs = both.select(
+        "request_id",
+        overlap=pl.when(pl.col("items").list.len() > 0).then(common / pl.col("items").list.len()),
+        stable_ms="latency_ms",
+        shadow_ms="latency_ms_shadow",
+        stable_lower="lower",
+        shadow_lower="lower_shadow",
+        shadow_empty=pl.col("items_shadow").list.len() == 0,
+    )
+    return Pairs(asked.height, pairs)
+
+
+def compare_shadow(logs: Logs, state: RouteState, *, now: datetime) -> Verdict:
+    """PASS when `plan.shadow_requests` copies were answered in time, not empty and not degraded; how alike is only told.
+
+    A copy without an answer is an error of the shadow. FAIL is only said when shown, with the canary's limits.
+    """
+    plan = state.release.plan
+    for name in ("gateway", "exposures"):
+        if getattr(logs, name) is None:
+            return _verdict(state, Outcome.INCONCLUSIVE, f"the {name} log cannot be read")
+    found = shadow_pairs(logs, state, now=now)
+    pairs, asked = found.pairs, found.asked
+    if asked < MIN_PAIRS:
+        return _verdict(state, Outcome.INCONCLUSIVE, f"{asked} of {plan.shadow_requests} requests copied")
+    numbers, against = _numbers(found), _against(found, state)
+    if against:
+        return _verdict(state, Outcome.FAIL, "; ".join(against), *numbers)
+    lost = asked - pairs.height
+    said = f"{pairs.height} of {asked} copies answered, {plan.shadow_requests} wanted"
+    if pairs.height < plan.shadow_requests or lost > plan.max_error_rate_increase * asked:
+        return _verdict(state, Outcome.INCONCLUSIVE, said, *numbers)
+    return _verdict(state, Outcome.PASS, said, *numbers)
+
+
+def _against(found: Pairs, state: RouteState) -> list[str]:
+    """What is shown to be worse than the plan's limits for the canary."""
+    plan, pairs, n = state.release.plan, found.pairs, found.pairs.height
+    lost, useless = found.asked - n, int((pairs["shadow_empty"] | pairs["shadow_lower"]).sum())
+    limit = max((pairs["stable_ms"].quantile(1 - TAIL) or 0.0) * plan.max_p99_ratio, LATENCY_FLOOR_MS)
+    slow, slow_stable = (int((pairs[name] > limit).sum()) for name in ("shadow_ms", "stable_ms"))
+    lower = int(pairs["stable_lower"].sum())
+    told = []
+    if rate_bounds(lost, found.asked, plan.alpha)[0] > plan.max_error_rate_increase:
+        told.append(f"{lost} of {found.asked} copies got no answer")
+    if difference_bounds((useless, n), (lower, n), plan.alpha)[0] > plan.max_degraded_rate_increase:
+        told.append(f"{useless} of {n} answers are empty or degraded")
+    if difference_bounds((slow, n), (slow_stable, n), plan.alpha)[0] > TAIL:
+        told.append(f"{slow} of {n} answers took more than {limit:.0f} ms")
+    return told
+
+
+def _numbers(found: Pairs) -> tuple[Measurement, ...]:
+    pairs = found.pairs
+    n = pairs.height
+    overlap = pairs["overlap"].drop_nulls()
+    return (
+        Measurement(name="answered", value=n / found.asked, n=found.asked, unit="share"),
+        Measurement(
+            name="overlap_at_10",
+            value=float(overlap.sum() / overlap.len()) if overlap.len() else None,
+            n=overlap.len(),
+            unit="share",
+        ),
+        Measurement(name="p99_shadow_ms", value=pairs["shadow_ms"].quantile(1 - TAIL), n=n, unit="ms"),
+        Measurement(name="p99_stable_ms", value=pairs["stable_ms"].quantile(1 - TAIL), n=n, unit="ms"),
+        Measurement(name="empty", value=float(pairs["shadow_empty"].sum()), n=n, unit="answers"),
+        Measurement(name="degraded", value=float(pairs["shadow_lower"].sum()), n=n, unit="answers"),
+    )
+
+
+def _verdict(state: RouteState, outcome: Outcome, reason: str, *numbers: Measurement) -> Verdict:
+    return Verdict(check=SHADOW, model_version=state.version, outcome=outcome, reason=reason, measurements=numbers)

@@ -1,0 +1,340 @@
+"""One tick of a release: read the world, decide, act; and the few things that a person may do.
+
+Here: the order of things, idempotent at every line. Not here: Dagster, MLflow, statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, Protocol
+
+import polars as pl
+
+from recsys_assets.platform.interface import (
+    ANY,
+    DESTINATION_RULE,
+    INFERENCE_SERVICE,
+    VIRTUAL_SERVICE,
+    Conflict,
+    NotFound,
+    Platform,
+    ServiceStatus,
+)
+from recsys_assets.records import AnalysisPlan, Decision, ModelVersion, Phase, Release, Verdict
+from recsys_assets.rollout import ledger as rows
+from recsys_assets.rollout.act import move, read_state, record, renew
+from recsys_assets.rollout.analysis import judge
+from recsys_assets.rollout.ledger import Ledger
+from recsys_assets.rollout.metrics import MetricsSource
+from recsys_assets.rollout.outcomes import Logs, Scope, seen_in_step
+from recsys_assets.rollout.phases import World, decide
+from recsys_assets.rollout.route import (
+    RouteState,
+    destination_rule,
+    opened,
+    planned_split,
+    stable_service,
+    virtual_service,
+)
+from recsys_assets.rollout.shadow import compare_shadow
+
+# Rows of a request that began before the release may be written after it opened.
+LOOK_BACK_SECONDS = 5.0
+
+
+class ReleaseRefused(Exception):  # noqa: N818
+    """The release may not be opened or changed like this; the message says why."""
+
+
+class Registry(Protocol):
+    """The aliases of the model registry."""
+
+    def set_alias(self, alias: Literal["champion", "challenger"], version: str) -> None: ...
+    def drop_alias(self, alias: Literal["champion", "challenger"]) -> None: ...
+    def challenger(self) -> ModelVersion | None: ...
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Everything a tick works with. `gate` reads the offline gate's verdict again, for one exact version."""
+
+    model_name: str
+    platform: Platform
+    ledger: Ledger
+    metrics: MetricsSource
+    registry: Registry
+    gate: Callable[[ModelVersion], Verdict]
+    top_k: int
+    clock: Callable[[], datetime]
+
+
+def look(desk: Desk) -> World | None:
+    """The world as it stands, or None where there is no release."""
+    state = read_state(desk.platform, desk.model_name)
+    return None if state is None else _world(desk, state, desk.clock())
+
+
+def _world(desk: Desk, state: RouteState, now: datetime) -> World:
+    release = state.release
+    names = {release.model.service_name, stable_service(release)}
+    services = {name: status for name in names if (status := _status(desk.platform, name)) is not None}
+    world = World(
+        route=state,
+        services=services,
+        approved=desk.ledger.approved(release.release_id),
+        denied=frozenset(desk.ledger.denied()),
+    )
+    if state.phase.is_end:
+        return world
+    if state.phase is Phase.GATED:
+        return replace(world, gate=desk.gate(release.model))
+    logs = desk.metrics.logs(release.opened_at - timedelta(seconds=LOOK_BACK_SECONDS))
+    if state.phase is Phase.SHADOW:
+        return replace(world, shadow=compare_shadow(logs, state, now=now))
+    scope = scope_of(state, top_k=desk.top_k, now=now)
+    return replace(world, verdicts=judge(logs, scope), visitors=seen_in_step(logs, scope))
+
+
+def scope_of(state: RouteState, *, top_k: int, now: datetime) -> Scope:
+    """What the analysis looks at, by the route object."""
+    release = state.release
+    return Scope(
+        model_version=release.model.version,
+        stable_version=release.champion or "",
+        plan=release.plan,
+        weights=state.weights,
+        top_k=top_k,
+        now=now,
+    )
+
+
+def tick(desk: Desk, *, actor: str) -> Decision | None:
+    """Read, decide, act once. None where there is no release. Losing a race to another writer is a hold."""
+    state = read_state(desk.platform, desk.model_name)
+    if state is None:
+        return None
+    record(desk.ledger, state)
+    if state.phase.is_end:
+        settle(desk, state)
+        return decide(_world(desk, state, desk.clock()), desk.clock())
+    now = desk.clock()
+    decision = decide(_world(desk, state, now), now)
+    try:
+        if decision.action in {"hold", "pause"}:
+            _note(desk, state, decision, actor=actor, now=now)
+            renew(desk.platform, state, now=now)
+        else:
+            after = move(desk.platform, desk.ledger, state, decision, actor=actor, now=now)
+            settle(desk, after)
+    except Conflict as lost:
+        # What another writer did stands; the next tick reads it and decides afresh.
+        return decision.model_copy(update={"action": "hold", "phase": state.phase, "reason": f"stale: {lost}"})
+    return decision
+
+
+def _note(desk: Desk, state: RouteState, decision: Decision, *, actor: str, now: datetime) -> None:
+    """Write why it waits, once for each kind of reason, so that the ledger says it without growing at every tick."""
+    kind = rows.PAUSED if decision.action == "pause" else rows.WAITING
+    outcomes = ",".join(f"{v.check}={v.outcome.value}" for v in decision.verdicts)
+    release_id = state.release.release_id
+    desk.ledger.append(
+        kind,
+        release_id=release_id,
+        actor=actor,
+        at=now,
+        key=f"{release_id}/{state.transition}/{kind}/{outcomes}",
+        body={"reason": decision.reason, "weight_bp": state.split.canary_weight_bp, "phase": state.phase.value},
+    )
+
+
+def open_release(desk: Desk, model: ModelVersion, plan: AnalysisPlan, *, actor: str) -> RouteState:
+    """Open a release of this version, or return the one of it that is under way. Raises ReleaseRefused."""
+    state = read_state(desk.platform, desk.model_name)
+    if state is not None:
+        record(desk.ledger, state)
+        if not state.phase.is_end and state.release.model == model:
+            return state
+        _refuse_if_busy(state, model)
+        settle(desk, state)
+    denied = desk.ledger.denied()
+    if model.bundle_digest in denied:
+        raise ReleaseRefused(
+            f"version {model.version} has the digest {model.bundle_digest[:16]} that "
+            f"{denied[model.bundle_digest]} rolled back; "
+            "a person may override it, with a reason"
+        )
+    now = desk.clock()
+    release = Release(
+        release_id=f"{model.service_name}-{now:%Y%m%dt%H%M%S}",
+        model=model,
+        champion=None if state is None else _champion(state),
+        plan=plan,
+        opened_at=now,
+    )
+    desk.platform.apply(destination_rule(model), expected=ANY)
+    expected = None if state is None else state.resource_version
+    desk.platform.apply(virtual_service(opened(release, actor=actor)), expected=expected)
+    after = read_state(desk.platform, desk.model_name)
+    assert after is not None
+    record(desk.ledger, after)
+    return after
+
+
+def _refuse_if_busy(state: RouteState, model: ModelVersion) -> None:
+    if not state.phase.is_end:
+        raise ReleaseRefused(f"{state.release.release_id} is under way ({state.phase.value}): one at a time")
+    if _champion(state) == model.version:
+        raise ReleaseRefused(f"version {model.version} is the champion already")
+    if state.manual_edit:
+        raise ReleaseRefused(f"the route was {state.manual_edit}; restore it first")
+
+
+def _champion(state: RouteState) -> str | None:
+    return state.version if state.phase is Phase.CHAMPION else state.release.champion
+
+
+def rollback_now(desk: Desk, release_id: str, *, who: str, why: str) -> Decision:
+    """A person takes the weight away, whatever the verdicts say. Raises ReleaseRefused when it has ended already."""
+    state = _current(desk, release_id)
+    if state.phase.is_end:
+        raise ReleaseRefused(f"{release_id} has ended already: {state.phase.value}")
+    seen = state.phase in {Phase.CANARY, Phase.BAKING}
+    phase = Phase.ROLLED_BACK if seen else Phase.REJECTED
+    decision = Decision(
+        release_id=release_id,
+        action="roll_back" if seen else "reject",
+        phase=phase,
+        step=state.step,
+        split=planned_split(state.release, phase, state.step),
+        reason=f"{who}: {why}",
+    )
+    settle(desk, move(desk.platform, desk.ledger, state, decision, actor=who, now=desk.clock()))
+    return decision
+
+
+def approve(desk: Desk, release_id: str, *, who: str, why: str = "") -> bool:
+    """A person lets the release go to everybody once its verdicts pass; False when that was said before."""
+    state = _current(desk, release_id)
+    if state.phase.is_end:
+        raise ReleaseRefused(f"{release_id} has ended already: {state.phase.value}")
+    return desk.ledger.append(
+        rows.APPROVED,
+        release_id=release_id,
+        actor=who,
+        at=desk.clock(),
+        key=f"{release_id}/{rows.APPROVED}",
+        body={"reason": why},
+    )
+
+
+def override(desk: Desk, digest: str, *, who: str, why: str) -> str:
+    """A person lets a rolled-back digest be tried once more; returns the full digest. A reason is required."""
+    if not why.strip():
+        raise ReleaseRefused("an override needs a reason")
+    matches = [(full, release) for full, release in desk.ledger.denied().items() if full.startswith(digest)]
+    if len(matches) != 1:
+        raise ReleaseRefused(f"{len(matches)} rolled-back digests start with {digest!r}; exactly one must")
+    full, release_id = matches[0]
+    now = desk.clock()
+    desk.ledger.append(
+        rows.OVERRIDE,
+        release_id=release_id,
+        actor=who,
+        at=now,
+        key=f"{rows.OVERRIDE}/{full}/{release_id}",
+        body={"digest": full, "reason": why},
+    )
+    return full
+
+
+def _current(desk: Desk, release_id: str) -> RouteState:
+    state = read_state(desk.platform, desk.model_name)
+    if state is None or state.release.release_id != release_id:
+        standing = "no release" if state is None else state.release.release_id
+        raise ReleaseRefused(f"{release_id} is not the release on the route, which holds {standing}")
+    return state
+
+
+def settle(desk: Desk, state: RouteState) -> None:
+    """What follows an end, each part safe to do again: who saw what, marks, aliases, the service nobody needs."""
+    release_id = state.release.release_id
+    done = f"{release_id}/{state.transition}/{rows.SETTLED}"
+    if not state.phase.is_end or desk.ledger.has(done):
+        return
+    _write_audience(desk, state)
+    _set_aliases(desk, state)
+    _remove_service(desk, state)
+    desk.ledger.append(
+        rows.SETTLED,
+        release_id=release_id,
+        actor=state.actor,
+        at=desk.clock(),
+        key=done,
+        body={"phase": state.phase.value},
+    )
+
+
+def _write_audience(desk: Desk, state: RouteState) -> None:
+    release, began = state.release, next((w.since for w in state.weights if w.weight_bp), None)
+    if began is None:
+        return
+    logs = desk.metrics.gateway_only(began)
+
+    def write(kind: str, body: dict[str, Any]) -> None:
+        key = f"{release.release_id}/{kind}"
+        desk.ledger.append(
+            kind, release_id=release.release_id, actor=state.actor, at=state.entered_at, key=key, body=body
+        )
+
+    if state.phase is Phase.ROLLED_BACK:
+        mark = {
+            "model_version": release.model.version,
+            "since": release.opened_at.isoformat(),
+            "until": desk.clock().isoformat(),
+        }
+        write(rows.MARKED, mark)
+    if logs.gateway is not None:
+        write(rows.AUDIENCE, {"variants": audience(logs, since=began, until=desk.clock())})
+
+
+def audience(logs: Logs, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
+    """Visitors and seconds of each variant, by what the gateway served."""
+    if logs.gateway is None:
+        return []
+    served = logs.gateway.filter(
+        pl.col("variant").is_in(["stable", "canary"]) & pl.col("served_at").is_between(since, until)
+    )
+    counts = served.group_by("variant").agg(
+        visitors=pl.col("visitor_id").n_unique(),
+        seconds=(pl.col("served_at").max() - pl.col("served_at").min()).dt.total_milliseconds() / 1_000,
+    )
+    return counts.sort("variant").to_dicts()
+
+
+def _set_aliases(desk: Desk, state: RouteState) -> None:
+    if state.phase is Phase.CHAMPION:
+        desk.registry.set_alias("champion", state.version)
+    challenger = desk.registry.challenger() if state.phase is not Phase.HELD else None
+    if challenger is not None and challenger.version == state.version:
+        desk.registry.drop_alias("challenger")
+
+
+def _remove_service(desk: Desk, state: RouteState) -> None:
+    """Of the two services one is left: the one that the route gives everything."""
+    release = state.release
+    nobody_left = state.phase is not Phase.CHAMPION and release.champion is None
+    kept = "" if nobody_left else planned_split(release, state.phase, state.step).stable
+    for name in {release.model.service_name, stable_service(release)} - {kept}:
+        desk.platform.delete(INFERENCE_SERVICE, name)
+        desk.platform.delete(DESTINATION_RULE, name)
+    if nobody_left:
+        desk.platform.delete(VIRTUAL_SERVICE, desk.model_name, expected=state.resource_version or ANY)
+
+
+def _status(platform: Platform, name: str) -> ServiceStatus | None:
+    try:
+        return platform.status(INFERENCE_SERVICE, name)
+    except NotFound:
+        return None
