@@ -80,7 +80,7 @@ class CandidateIndex:
             first_seen=first,
             last_seen=last,
             fresh_neighbours=fit_neighbours(pairs, at, half_life_days=half_life),
-            neighbours=fit_neighbours(pairs, at, half_life_days=None),
+            neighbours=fit_neighbours(pairs, at, half_life_days=None, target_power=0.5, length_power=0.5),
             latent=fit_latent(pairs, seed=settings.seed),
             content=fit_content(items, events.item_ids),
             long_users=long_users,

@@ -38,8 +38,8 @@ def fit_neighbours(
     half_life_days: float | None,
     top: int = 100,
     shrink: float = 10.0,
-    target_power: float = 0.5,
-    length_power: float = 0.5,
+    target_power: float = 0.0,
+    length_power: float = 1.0,
 ) -> Neighbours:
     """Cosine-like similarity i -> j: sum over users of w(history i) * decay(age of the event with j), normalised.
 
