@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
-from typing import Final
+from math import log
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -61,6 +62,13 @@ def trend(lengths: Sequence[int], prefix: str = "") -> pl.Expr:
     short, long = trend_windows(lengths)
     expected = pl.col(f"{prefix}events_{long}d") * (short / long)
     return ((pl.col(f"{prefix}events_{short}d") + 1.0) / (expected + 1.0)).log().alias(f"{prefix}trend")
+
+
+def trend_of(lengths: Sequence[int], row: Mapping[str, Any]) -> float | None:
+    """`trend` of one row's values."""
+    short, long = trend_windows(lengths)
+    seen, over = row[f"events_{short}d"], row[f"events_{long}d"]
+    return None if seen is None or over is None else log((seen + 1.0) / (over * (short / long) + 1.0))
 
 
 def user_feature_rows(interactions: pl.DataFrame, days: Sequence[date], settings: FeatureSettings) -> pl.DataFrame:
