@@ -90,7 +90,7 @@ def _interactions(settings: Settings) -> dg.AssetsDefinition:
 
         days = days_of(context.partition_keys)
         intake = _take_in(settings, tables, days)
-        _store(settings, tables, intake, context.run_id)
+        _store(settings, tables, intake, context.run.run_id)
         return materialization(intake, CHECKS)
 
     return interactions

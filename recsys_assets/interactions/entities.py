@@ -40,7 +40,7 @@ def _read(path: Path, source: EntitySource) -> pl.DataFrame:
     wanted = list(dict.fromkeys([source.id_column, *(each.column for each in source.attributes.values())]))
     try:
         lazy = open_file(path, format_of(path, source.format), source.separator, wanted)
-        present = lazy.collect_schema().names()
+        present = [name for name in lazy.collect_schema().names() if name != ROW]
         if lacking := [name for name in wanted if name not in present]:
             raise EntitiesBrokenError(f"{path}: no column {', '.join(lacking)}; it has {', '.join(present)}")
         return lazy.select(ROW, *wanted).collect()
