@@ -83,7 +83,7 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str, reason:
 
 
 def test_an_absent_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nowhere.yaml: no such config file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: no such config file"):
         load_settings(home=tmp_path, config=tmp_path / "nowhere.yaml")
 
 
