@@ -41,6 +41,7 @@ def record(ledger: Ledger, state: RouteState, *, verdicts: list[dict[str, Any]] 
     key = f"{release.release_id}/{state.transition}"
     body = {
         "version": release.model.version,
+        "model": release.model.model_dump(mode="json"),
         "digest": release.model.bundle_digest,
         "champion": release.champion,
         "phase": state.phase.value,

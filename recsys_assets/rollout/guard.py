@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -141,13 +142,13 @@ def _call_a_person(post: Post, state: RouteState, decision: Decision, now: datet
 
 
 def run(post: Post, *, interval_seconds: float, stop: threading.Event) -> None:
-    """Look until stopped. A platform that does not answer, or a route that cannot be read, is told and looked at again."""
+    """Look until stopped. What does not answer or cannot be read is told once and looked at again."""
     told = ""
     while not stop.wait(interval_seconds):
         try:
             watch(post)
             told = ""
-        except (PlatformError, RouteBroken, OSError) as broken:
+        except (PlatformError, RouteBroken, OSError, sqlite3.Error) as broken:
             if str(broken) != told:
                 log.error("cannot look: %s", broken)
                 told = str(broken)

@@ -76,6 +76,12 @@ def look(desk: Desk) -> World | None:
     return None if state is None else _world(desk, state, desk.clock())
 
 
+def preview(desk: Desk) -> Decision | None:
+    """What a tick would decide now; nothing is changed."""
+    world = look(desk)
+    return None if world is None else decide(world, desk.clock())
+
+
 def _world(desk: Desk, state: RouteState, now: datetime) -> World:
     release = state.release
     names = {release.model.service_name, stable_service(release)}
@@ -121,17 +127,30 @@ def tick(desk: Desk, *, actor: str) -> Decision | None:
         return decide(_world(desk, state, desk.clock()), desk.clock())
     now = desk.clock()
     decision = decide(_world(desk, state, now), now)
+    if decision.action in {"hold", "pause"}:
+        return look_after(desk, state, decision, actor=actor)
     try:
-        if decision.action in {"hold", "pause"}:
-            _note(desk, state, decision, actor=actor, now=now)
-            renew(desk.platform, state, now=now)
-        else:
-            after = move(desk.platform, desk.ledger, state, decision, actor=actor, now=now)
-            settle(desk, after)
+        settle(desk, move(desk.platform, desk.ledger, state, decision, actor=actor, now=now))
     except Conflict as lost:
-        # What another writer did stands; the next tick reads it and decides afresh.
-        return decision.model_copy(update={"action": "hold", "phase": state.phase, "reason": f"stale: {lost}"})
+        return _stale(state, decision, lost)
     return decision
+
+
+def look_after(desk: Desk, state: RouteState, decision: Decision, *, actor: str) -> Decision:
+    """What a tick does that moves nothing: write why, once, and renew the lease."""
+    now = desk.clock()
+    _note(desk, state, decision, actor=actor, now=now)
+    try:
+        renew(desk.platform, state, now=now)
+    except Conflict as lost:
+        return _stale(state, decision, lost)
+    return decision
+
+
+def _stale(state: RouteState, decision: Decision, lost: Conflict) -> Decision:
+    """What another writer did stands; the next tick reads it and decides afresh."""
+    unmoved = {"action": "hold", "phase": state.phase, "step": state.step, "split": state.split}
+    return decision.model_copy(update=unmoved | {"reason": f"stale: {lost}"})
 
 
 def _note(desk: Desk, state: RouteState, decision: Decision, *, actor: str, now: datetime) -> None:

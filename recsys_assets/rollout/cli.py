@@ -1,0 +1,169 @@
+"""The release commands of `recsys-assets`: status, show, approve, rollback, override, guard.
+
+Here: arguments, tables and exit codes. Not here: what is done (tick.py). The lead command line mounts `app`.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from recsys_assets.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from recsys_assets.rollout.ledger import Audience, Ledger
+    from recsys_assets.rollout.tick import Desk
+
+_T = TypeVar("_T")
+app = typer.Typer(help="Releases: where they stand, why, and a person's word on them.", no_args_is_help=True)
+out = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+ReleaseId = Annotated[str, typer.Argument(help="The release's id, as `status` shows it.")]
+Why = Annotated[str, typer.Option(help="The reason; it is kept in the ledger.")]
+Who = Annotated[str, typer.Option(help="Your name; without it the name of the system's user.")]
+
+
+@app.command()
+def status() -> None:
+    """Every release: version, phase, the canary's weight, why it stands there, who saw what."""
+    settings = load_settings()
+    ledger = _ledger(settings)
+    table = Table("release", "version", "phase", "weight", "why", "who saw what")
+    for row in ledger.releases():
+        seen = _told(ledger.audience(row.release_id) or _live_audience(settings, row.release_id))
+        weight = f"{row.weight_bp / 100:g} %"
+        table.add_row(row.release_id, row.version, row.phase.value, weight, row.why, seen)
+    if not table.row_count:
+        out.print("no release yet")
+        return
+    out.print(table)
+
+
+@app.command()
+def show(release_id: ReleaseId) -> None:
+    """All that the ledger knows of one release, in order."""
+    settings = load_settings()
+    events = _ledger(settings).events(release_id)
+    if not events:
+        errors.print(f"no release {release_id}; `recsys-assets status` lists them", markup=False)
+        raise typer.Exit(1)
+    table = Table("at", "what", "by", "weight", "why")
+    for event in events:
+        weight = f"{event.body.get('weight_bp', 0) / 100:g} %"
+        why = str(event.body.get("reason", ""))
+        table.add_row(event.at.isoformat(timespec="seconds"), event.kind, event.actor, weight, why)
+    out.print(table)
+    for verdict in next((e.body["verdicts"] for e in reversed(events) if e.body.get("verdicts")), []):
+        out.print(f"  {verdict['outcome']:<12} {verdict['check']}: {verdict['reason']}", markup=False)
+
+
+@app.command()
+def approve(release_id: ReleaseId, why: Why = "", who: Who = "") -> None:
+    """Let a release go to everybody once its verdicts pass."""
+    from recsys_assets.rollout import tick
+
+    settings = load_settings()
+    new = _or_exit(lambda: tick.approve(_desk(settings), release_id, who=who or getpass.getuser(), why=why))
+    out.print(f"{release_id}: {'approved' if new else 'was approved before'}", markup=False)
+
+
+@app.command()
+def rollback(release_id: ReleaseId, why: Why, who: Who = "") -> None:
+    """Take the canary's weight away now."""
+    from recsys_assets.rollout import tick
+
+    settings = load_settings()
+    _or_exit(lambda: tick.rollback_now(_desk(settings), release_id, who=who or getpass.getuser(), why=why))
+    out.print(f"{release_id}: no user gets it any more", markup=False)
+
+
+@app.command()
+def override(
+    digest: Annotated[str, typer.Argument(help="The digest that was rolled back, or how it begins.")],
+    why: Why,
+    who: Who = "",
+) -> None:
+    """Let a digest that was rolled back be tried once more."""
+    from recsys_assets.rollout import tick
+
+    settings = load_settings()
+    full = _or_exit(lambda: tick.override(_desk(settings), digest, who=who or getpass.getuser(), why=why))
+    out.print(f"{full} may be tried once more", markup=False)
+
+
+@app.command()
+def guard() -> None:
+    """Run the guard in the foreground: it takes weight from a canary that breached or whose lease ran out."""
+    from recsys_assets.rollout.guard import main
+
+    main([])
+
+
+def _ledger(settings: Settings) -> Ledger:
+    from recsys_assets.rollout.ledger import Ledger
+
+    return Ledger(settings.path("ledger.db"))
+
+
+def _desk(settings: Settings) -> Desk:
+    """A desk without Dagster: a person's word needs no gate, so this one never passes."""
+    from recsys_assets.platform.local.store import open_store
+    from recsys_assets.records import Outcome, Verdict
+    from recsys_assets.resources.registry import ModelRegistryResource
+    from recsys_assets.rollout.metrics import LogMetrics
+    from recsys_assets.rollout.tick import Desk
+
+    return Desk(
+        model_name=settings.model_name,
+        platform=open_store(settings),
+        ledger=_ledger(settings),
+        metrics=LogMetrics(settings.home),
+        registry=ModelRegistryResource(home=str(settings.home), model_name=settings.model_name),
+        gate=lambda model: Verdict(
+            check="offline_gate",
+            model_version=model.version,
+            outcome=Outcome.INCONCLUSIVE,
+            reason="not asked on the command line",
+        ),
+        top_k=settings.serving.top_k,
+        clock=lambda: datetime.now(UTC),
+    )
+
+
+def _live_audience(settings: Settings, release_id: str) -> list[Audience]:
+    """Who has seen what so far, of the release that is on the route."""
+    from recsys_assets.platform.local.store import open_store
+    from recsys_assets.rollout.act import read_state
+    from recsys_assets.rollout.ledger import Audience
+    from recsys_assets.rollout.metrics import LogMetrics
+    from recsys_assets.rollout.tick import audience
+
+    if not settings.path("platform", "manifests.db").exists():
+        return []
+    state = read_state(open_store(settings), settings.model_name)
+    if state is None or state.release.release_id != release_id or not state.weights:
+        return []
+    since = state.weights[0].since
+    logs = LogMetrics(settings.home).gateway_only(since)
+    return [Audience(**row) for row in audience(logs, since=since, until=datetime.now(UTC))]
+
+
+def _told(seen: list[Audience]) -> str:
+    return ", ".join(f"{a.variant}: {a.visitors} visitors in {a.seconds:.0f} s" for a in seen) or "nobody saw it"
+
+
+def _or_exit(act: Callable[[], _T]) -> _T:
+    from recsys_assets.rollout.tick import ReleaseRefused
+
+    try:
+        return act()
+    except ReleaseRefused as refused:
+        errors.print(f"refused: {refused}", markup=False)
+        raise typer.Exit(1) from None

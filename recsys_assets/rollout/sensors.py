@@ -1,0 +1,108 @@
+"""The sensor that keeps a release moving: level-triggered on the route object, so that a restart loses nothing.
+
+Here: whether a run is needed now, and the lease. Not here: what the run does.
+
+It reads the world and calls the same pure `decide` that a tick does. A run is started only when that would change
+something: a run takes many seconds and a line in everybody's run list, a look takes a fraction of one. Where the
+decision is to hold, the sensor has itself looked at the verdicts: it renews the lease and writes why, as a tick would.
+When it dies, or the daemon does, the lease runs out and the guard takes the weight.
+"""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from recsys_assets.resources.platform import PlatformResource
+from recsys_assets.resources.registry import ModelRegistryResource
+from recsys_assets.rollout.assets import ADVANCE_JOB, CANARY, CHAMPION, RELEASE_JOB, SHADOW_COMPARISON, open_desk
+from recsys_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from recsys_assets.records import Decision
+    from recsys_assets.rollout.route import RouteState
+    from recsys_assets.rollout.tick import Desk
+
+RELEASE_TAG = "recsys_assets/release"
+
+
+def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
+    """The room's one sensor."""
+
+    @dg.sensor(
+        name="canary_sensor",
+        job_name=ADVANCE_JOB,
+        minimum_interval_seconds=max(1, round(settings.rollout.tick_seconds)),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def canary_sensor(
+        context: dg.SensorEvaluationContext, platform: PlatformResource, registry: ModelRegistryResource
+    ) -> dg.RunRequest | dg.SkipReason:
+        """Start a run of `advance_release` when the release under way would move; else look after its lease."""
+        from recsys_assets.rollout.act import read_state
+
+        if not settings.path("platform").exists():
+            return dg.SkipReason("there is no platform yet, so there is no release")
+        desk = open_desk(settings, platform, registry, context.instance)
+        state = read_state(desk.platform, desk.model_name)
+        if state is None:
+            return dg.SkipReason("there is no route, so there is no release")
+        if why := nothing_to_do(desk, context.instance, state):
+            return dg.SkipReason(why)
+        return _look(desk, state)
+
+    return [canary_sensor]
+
+
+def nothing_to_do(desk: "Desk", instance: dg.DagsterInstance, state: "RouteState") -> str:
+    """Why not even a look is needed, or an empty string.
+
+    A run in flight looks after the release itself, unless its lease shows that it stopped doing so: a run that was
+    killed keeps the status STARTED for long.
+    """
+    settled = f"{state.release.release_id}/{state.transition}/settled"
+    if state.phase.is_end and desk.ledger.has(settled):
+        return f"{state.release.release_id} has ended: {state.phase.value}"
+    left = (state.lease - desk.clock()).total_seconds()
+    if left > state.release.plan.lease_seconds / 2 and (run := _in_flight(instance)):
+        return f"run {run[:8]} looks after {state.release.release_id}"
+    return ""
+
+
+def _in_flight(instance: dg.DagsterInstance) -> str | None:
+    statuses = [
+        dg.DagsterRunStatus.QUEUED,
+        dg.DagsterRunStatus.NOT_STARTED,
+        dg.DagsterRunStatus.STARTING,
+        dg.DagsterRunStatus.STARTED,
+    ]
+    for job in (RELEASE_JOB, ADVANCE_JOB):
+        found = instance.get_runs(dg.RunsFilter(job_name=job, statuses=statuses), limit=1)
+        if found:
+            return found[0].run_id
+    return None
+
+
+def _look(desk: "Desk", state: "RouteState") -> dg.RunRequest | dg.SkipReason:
+    from recsys_assets.rollout.tick import look_after, preview
+
+    decision = preview(desk)
+    if decision is None:
+        return dg.SkipReason("the route is gone")
+    if state.phase.is_end or decision.action not in {"hold", "pause"}:
+        return request(state, decision, desk.clock())
+    decision = look_after(desk, state, decision, actor="canary_sensor")
+    return dg.SkipReason(f"{decision.action} at {state.split.canary_weight_bp / 100:.1f} %: {decision.reason}")
+
+
+def request(state: "RouteState", decision: "Decision", now: datetime) -> dg.RunRequest:
+    """The run that makes this move. The same move asked for again is one run; after two leases it may be asked again,
+    since the first run may have died before it did anything."""
+    bucket = int(now.timestamp() // (2 * state.release.plan.lease_seconds))
+    before_users = state.phase.value in {"gated", "shadow"}
+    assets = [SHADOW_COMPARISON] if before_users else [CANARY, CHAMPION]
+    return dg.RunRequest(
+        run_key=f"canary:v{state.version}:{state.release.release_id}:{state.transition}:{decision.phase.value}:{bucket}",
+        asset_selection=[dg.AssetKey(name) for name in assets],
+        tags={RELEASE_TAG: state.release.release_id},
+    )
