@@ -41,18 +41,19 @@ CANARY_CHECKS = {
     "exposures_are_counted": "What the servers say they showed is what the gateway served.",
     "stable_is_healthy": "Stable is fit to take the users back.",
 }
-Until = Literal["one_tick", "decided"]
+Until = Literal["by_job", "one_tick", "decided"]
 
 
 class ReleaseConfig(dg.Config):
     """`until`: "one_tick" looks and acts once; "decided" stays until the release has left this asset's phases.
 
-    Without it the job decides: `release` stays, everything else ticks once."""
+    "by_job": `release` stays, everything else ticks once."""
 
-    until: Until | None = None
+    until: Until = "by_job"
 
     def stays(self, context: dg.AssetExecutionContext) -> bool:
-        return (self.until or ("decided" if context.run.job_name == RELEASE_JOB else "one_tick")) == "decided"
+        in_release = context.run.job_name == RELEASE_JOB
+        return self.until == "decided" or (self.until == "by_job" and in_release)
 
 
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -181,7 +182,7 @@ def _champion(settings: Settings) -> dg.AssetsDefinition:
 
 
 def build_jobs(settings: Settings) -> list[Any]:
-    """`release` takes a model from its rows to a decision; `advance_release` moves one on by one tick; and a person's."""
+    """`release`: from rows to a decision; `advance_release`: one tick of the one under way; and a person's jobs."""
     return [
         dg.define_asset_job(
             RELEASE_JOB,
