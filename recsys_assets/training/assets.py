@@ -65,7 +65,7 @@ def _training_rows(settings: Settings) -> dg.AssetsDefinition:
         kinds={"polars", "deltalake"},
         check_specs=[dg.AssetCheckSpec(name, asset=ROWS, blocking=True) for name in ROW_CHECKS],
     )
-    def training_rows(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult[None]:
+    def training_rows(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """One row is one candidate item of one user at one cut in time, labelled by what the user did after it.
 
         Grain: user, item, cut. Fresh as of the newest complete day: features know events before the cut, labels are
@@ -107,7 +107,7 @@ def _training_rows(settings: Settings) -> dg.AssetsDefinition:
 
 def _candidate_index(settings: Settings) -> dg.AssetsDefinition:
     @dg.asset(deps=SOURCES, group_name=GROUP, owners=OWNERS, kinds={"numpy"})
-    def candidate_index(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult[None]:
+    def candidate_index(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """What retrieval knows, as arrays: popularity, neighbours, latent factors and content of every item.
 
         One object for each of the two fits: as of the start of the test period, and as of the newest complete day.
@@ -144,7 +144,7 @@ def _hyperparameters(settings: Settings) -> dg.AssetsDefinition:
     @dg.asset(deps=[ROWS], group_name=GROUP, owners=OWNERS, kinds={"optuna"})
     def hyperparameters(
         context: dg.AssetExecutionContext, config: TuningConfig, tables: TablesResource, tracking: TrackingResource
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """The best point of the search space on validation cuts in the order of time; the next ranker takes it up.
 
         One object. On demand: nothing asks for it by itself, and it stays good until it is searched again.
@@ -358,12 +358,12 @@ def _rows_by_cut(rows: Any) -> str:
 @contextmanager
 def _refusals() -> Iterator[None]:
     """What is told to a person: a run that cannot go on for a reason in its data, which no retry changes."""
-    from recsys_assets.recommender.events import EmptyCatalogue
-    from recsys_assets.recommender.ranker import NoTrainingRows
+    from recsys_assets.recommender.events import EmptyCatalogueError
+    from recsys_assets.recommender.ranker import NoTrainingRowsError
     from recsys_assets.training.pins import NotReady
     from recsys_assets.training.tuning import NothingToTune, TuningBroken
 
     try:
         yield
-    except (NotReady, NoTrainingRows, EmptyCatalogue, NothingToTune, TuningBroken) as refused:
+    except (NotReady, NoTrainingRowsError, EmptyCatalogueError, NothingToTune, TuningBroken) as refused:
         raise dg.Failure(str(refused), allow_retries=False) from refused

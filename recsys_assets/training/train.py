@@ -56,16 +56,12 @@ def train(
     attempt: str,
 ) -> Trained:
     """Fit both, look at their scores, and assemble; DegenerateScores where one of them cannot rank."""
-    boosters = {"holdout": recipe.fit(rows_of(rows, cuts.holdout)), "release": recipe.fit(rows_of(rows, cuts.release))}
+    parts = {"holdout": rows_of(rows, cuts.holdout), "release": rows_of(rows, cuts.release)}
+    boosters = recipe.fit_all(parts)
     unseen = rows_of(rows, cuts.unseen)
-    judged = rows_of(rows, cuts.release[:1]) if unseen.is_empty() else unseen
-    verdict = judge_scores(
-        {
-            name: score_evidence(fit, judged if name == "holdout" else rows_of(rows, cuts.release))
-            for name, fit in boosters.items()
-        },
-        version=attempt,
-    )
+    judged = parts if unseen.is_empty() else {**parts, "holdout": unseen}
+    scored = {name: score_evidence(fit, judged[name]) for name, fit in boosters.items()}
+    verdict = judge_scores(scored, version=attempt)
     if not verdict.passed:
         raise DegenerateScores(verdict)
     moments = {"holdout": cuts.test_from, "release": cuts.as_of}
