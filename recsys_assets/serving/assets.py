@@ -3,7 +3,7 @@
 Here: the gate read again, the deployment called, metadata. Not here: a step of it (deploy.py) or a rule (verdicts.py).
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -90,7 +90,7 @@ def _deployed(challenger: ModelVersion, settings: Settings, platform: PlatformRe
         raise dg.Failure(f"platform: {type(refused).__name__}: {refused}") from refused
 
 
-def _metadata(model: ModelVersion, deployed: "Deployed") -> dict[str, dg.RawMetadataValue]:
+def _metadata(model: ModelVersion, deployed: "Deployed") -> dict[str, Any]:
     status = deployed.status
     url = status.url if status else None
     numbers = [m for verdict in deployed.verdicts for m in verdict.measurements if m.value is not None]

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import orjson
 
-from recsys_assets.serving.appendlog import AppendFailed, AppendLog
+from recsys_assets.serving.appendlog import AppendBusy, AppendFailed, AppendLog
 from recsys_assets.serving.ladder import Answer
+
+MAX_WRITERS = 8
 
 
 def exposure_line(
@@ -65,11 +67,17 @@ class ExposureLog:
         return True
 
     def _open(self) -> AppendLog | None:
-        try:
-            self._log = AppendLog(self._path)
-        except OSError:
-            return None
-        return self._log
+        # While an older generation of the service still runs it holds its file; every file of the folder is read.
+        for number in range(1, MAX_WRITERS + 1):
+            path = self._path if number == 1 else self._path.with_suffix(f".{number}{self._path.suffix}")
+            try:
+                self._log = AppendLog(path)
+            except AppendBusy:
+                continue
+            except OSError:
+                return None
+            return self._log
+        return None
 
     def close(self) -> None:
         if self._log is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import tempfile
 import types
 from pathlib import Path
 from typing import Any
@@ -110,12 +111,7 @@ def _create_key(path: Path) -> None:
     pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
+    aside = _aside(path, pem, mode=0o600)
     try:
         # A link, not a rename: the second of two processes must not replace the key that the first signs with.
         path.hardlink_to(aside)
@@ -133,12 +129,20 @@ def _public_pem(private: Path) -> bytes:
 
 
 def _write_aside(path: Path, content: bytes, *, mode: int) -> None:
-    if path.exists() and path.read_bytes() == content:
-        return
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(content)
+    if not path.exists() or path.read_bytes() != content:
+        _aside(path, content, mode=mode).replace(path)
+
+
+def _aside(path: Path, content: bytes, *, mode: int) -> Path:
+    """A durable file beside `path`, to be moved or linked into its place as a whole."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    aside = Path(name)
     aside.chmod(mode)
-    aside.replace(path)
+    return aside
 
 
 def _library() -> Any:

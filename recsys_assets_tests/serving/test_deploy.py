@@ -1,0 +1,214 @@
+"""A gated version becomes a service that answers, and one that is not gated or not genuine does not.
+
+Here: deploy.py over the real manifest store and a real server; the gates over a real instance. Not here: Envoy.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import httpx
+import pytest
+
+from recsys_assets.evaluation import assets as evaluation
+from recsys_assets.platform.interface import INFERENCE_SERVICE, Conflict, Manifest
+from recsys_assets.platform.local.programs import model_program
+from recsys_assets.platform.local.store import ManifestStore
+from recsys_assets.recommender.bundle import GOLDEN, bundle_digest
+from recsys_assets.records import ModelVersion, Outcome, Verdict
+from recsys_assets.resources.gates import check_result
+from recsys_assets.serving import assets, deploy, verdicts
+from recsys_assets.serving.signing import BundleRefused
+from recsys_assets.settings import Settings, load_settings
+from recsys_assets.training import assets as training
+from recsys_assets_tests.serving.bundles import signed_bundle
+from recsys_assets_tests.serving.processes import free_port
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    loaded = load_settings(home=tmp_path)
+    quick = loaded.serving.model_copy(update={"ready_timeout_seconds": 60.0, "latency_budget_ms": 5_000.0})
+    return loaded.model_copy(update={"serving": quick})
+
+
+def record(settings: Settings, version: str = "3") -> ModelVersion:
+    folder = settings.path("bundles", version)
+    digest = bundle_digest(folder) if folder.exists() else "0" * 64
+    return ModelVersion(
+        name="recommender",
+        version=version,
+        run_id="r",
+        feature_service="ranker_v1",
+        table_versions={},
+        code_version="0.1.0",
+        bundle_digest=digest,
+        as_of=datetime(2024, 1, 31, tzinfo=UTC),
+    )
+
+
+class Kubelet:
+    """Makes the store's one service real as the reconciler does, and reports it ready once it answers."""
+
+    def __init__(self, settings: Settings, store: ManifestStore) -> None:
+        self._settings, self._store, self._ended = settings, store, threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._ended.wait(0.05):
+            for service in self._store.list(INFERENCE_SERVICE):
+                self._start(service)
+                return
+
+    def _start(self, service: Manifest) -> None:
+        metadata, port = service["metadata"], free_port()
+        program = model_program(service, generation=metadata["generation"], port=port, settings=self._settings)
+        self._process = subprocess.Popen(program.command)
+        url = f"http://127.0.0.1:{port}"
+        while not self._ended.wait(0.05):
+            try:
+                httpx.get(f"{url}/v2/health/ready", trust_env=False).raise_for_status()
+            except httpx.HTTPError:
+                continue
+            said = {"ready": True, "observedGeneration": metadata["generation"], "url": url, "reason": "ready"}
+            self._store.set_status(INFERENCE_SERVICE, metadata["name"], uid=metadata["uid"], status=said)
+            return
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture
+def store(settings: Settings) -> ManifestStore:
+    return ManifestStore(settings.path("platform", "manifests.db"))
+
+
+def test_a_genuine_version_is_deployed_and_every_question_passes(settings: Settings, store: ManifestStore) -> None:
+    signed_bundle(settings.path("bundles", "3"), settings.path("keys"))
+    settings.path("bundles", "3", "bundle.sig").unlink()
+    kubelet = Kubelet(settings, store)
+    try:
+        deployed = deploy.deploy(record(settings), settings, store)
+    finally:
+        kubelet.close()
+    assert {v.check: (v.outcome, v.reason) for v in deployed.verdicts if not v.passed} == {}
+    assert [v.check for v in deployed.verdicts] == list(verdicts.CHECKS)
+    assert deployed.observed.error is None
+    assert not list(settings.path("logs", "exposures").glob("*.jsonl")) or not any(
+        path.stat().st_size for path in settings.path("logs", "exposures").glob("*.jsonl")
+    )
+
+
+def test_a_service_that_never_gets_ready_passes_nothing_but_its_signature(
+    settings: Settings, store: ManifestStore
+) -> None:
+    signed_bundle(settings.path("bundles", "3"), settings.path("keys"))
+    impatient = settings.serving.model_copy(update={"ready_timeout_seconds": 0.1})
+    said = deploy.deploy(record(settings), settings.model_copy(update={"serving": impatient}), store).verdicts
+    assert {v.check for v in said if v.passed} == {verdicts.SIGNATURE}
+    assert {v.outcome for v in said if not v.passed} == {Outcome.INCONCLUSIVE}
+
+
+def test_deploying_again_changes_nothing_that_stands(settings: Settings, store: ManifestStore) -> None:
+    signed_bundle(settings.path("bundles", "3"), settings.path("keys"))
+    model, bundle = record(settings), settings.path("bundles", "3")
+    first = deploy.apply(model, settings, store, bundle)
+    again = deploy.apply(model, settings, store, bundle)
+    assert again["metadata"] == first["metadata"]
+
+
+def test_an_edit_by_somebody_else_in_between_is_a_conflict(settings: Settings, store: ManifestStore) -> None:
+    signed_bundle(settings.path("bundles", "3"), settings.path("keys"))
+    standing = deploy.apply(record(settings), settings, store, settings.path("bundles", "3"))
+    edited = {**standing, "metadata": {**standing["metadata"], "labels": {"edited": "by-hand"}}}
+    store.apply(edited, expected=standing["metadata"]["resourceVersion"])
+    with pytest.raises(Conflict):
+        store.apply(standing, expected=standing["metadata"]["resourceVersion"])
+
+
+def test_only_the_bundle_that_the_registry_names_is_signed(settings: Settings) -> None:
+    bundle, keys = settings.path("bundles", "3"), settings.path("keys")
+    signed_bundle(bundle, keys)
+    digest = bundle_digest(bundle)
+    (bundle / "bundle.sig").unlink()
+    with pytest.raises(BundleRefused, match="the registry's record says"):
+        deploy.sign(bundle, keys, digest="0" * 64)
+    (bundle / GOLDEN).write_text("[]")
+    with pytest.raises(BundleRefused, match=r"golden\.json: changed"):
+        deploy.sign(bundle, keys, digest=digest)
+    assert not (bundle / "bundle.sig").exists()
+
+
+def upstream(settings: Settings, outcomes: dict[str, str], version: str) -> list[dg.AssetsDefinition]:
+    """Assets with the names and checks of the rooms before, which say what the test wants."""
+
+    def one(name: str, checks: tuple[str, ...]) -> dg.AssetsDefinition:
+        @dg.asset(name=name, check_specs=[dg.AssetCheckSpec(c, asset=name, blocking=True) for c in checks])
+        def told() -> dg.MaterializeResult:
+            said = [
+                Verdict(check=c, model_version=version, outcome=Outcome(outcomes.get(c, "PASS")), reason="told")
+                for c in checks
+            ]
+            return dg.MaterializeResult(check_results=[check_result(verdict) for verdict in said])
+
+        return told
+
+    return [one(name, checks) for name, checks in assets.gates(settings).items()]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "judged", "stops"),
+    [
+        ({}, "3", False),
+        ({}, "2", True),
+        ({"no_slice_lost": "FAIL"}, "3", True),
+        ({"no_slice_lost": "INCONCLUSIVE"}, "3", True),
+        ({"scores_are_not_degenerate": "FAIL"}, "3", True),
+    ],
+)
+def test_nothing_is_deployed_unless_every_gate_passed_for_this_very_version(
+    settings: Settings, outcomes: dict[str, str], judged: str, stops: bool
+) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        dg.materialize(upstream(settings, outcomes, judged), instance=instance, raise_on_error=False)
+        if not stops:
+            assets.require_gates(instance, settings, record(settings))
+            return
+        with pytest.raises(dg.Failure, match="version 3 is not deployed"):
+            assets.require_gates(instance, settings, record(settings))
+
+
+def test_without_any_evaluation_nothing_is_deployed(settings: Settings) -> None:
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(dg.Failure):
+        assets.require_gates(instance, settings, record(settings))
+
+
+def test_the_gates_are_all_the_blocking_checks_of_the_rooms_before(settings: Settings) -> None:
+    found = {
+        spec.asset_key.to_user_string(): []
+        for made in [*training.build_assets(settings), *evaluation.build_assets(settings)]
+        for spec in made.check_specs
+    }
+    for made in [*training.build_assets(settings), *evaluation.build_assets(settings)]:
+        for spec in made.check_specs:
+            if spec.blocking:
+                found[spec.asset_key.to_user_string()].append(spec.name)
+    expected = {name: sorted(checks) for name, checks in assets.gates(settings).items()}
+    assert {name: sorted(found[name]) for name in expected} == expected
+
+
+def test_the_asset_declares_its_five_blocking_checks(settings: Settings) -> None:
+    (asset,) = assets.build_assets(settings)
+    assert {spec.name for spec in asset.check_specs} == set(verdicts.CHECKS)
+    assert all(spec.blocking for spec in asset.check_specs)

@@ -1,0 +1,95 @@
+"""The online store dead, full of garbage, locked or well: each time the server answers, and says from which rung.
+
+Here: one real server over a store file that the tests change. Not here: the reader's parity with Feast.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from recsys_assets.features.online import entity_key
+from recsys_assets_tests.serving.processes import Running, running
+
+TABLE = "recsys_assets_user_features"
+SEEN = datetime(2024, 1, 30, 23, tzinfo=UTC).timestamp()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("feast") / "online.db"
+
+
+@pytest.fixture(scope="module")
+def patient(home: Path, store: Path) -> Iterator[Running]:
+    arguments = ("--bundle", home / "bundles" / "3", "--home", home, "--online-store", store)
+    with running("server", *arguments, "--online-timeout-ms", "400", "--deadline-ms", "5000") as started:
+        yield started
+
+
+def write_store(path: Path, user: str, items: list[str]) -> None:
+    """One user's row, in Feast's own table and encoding."""
+    from feast.protos.feast.types.Value_pb2 import DoubleList, StringList, Value
+
+    values = {
+        "recent_items": Value(string_list_val=StringList(val=items)),
+        "recent_times": Value(double_list_val=DoubleList(val=[SEEN] * len(items))),
+        "events_7d": Value(int64_val=2),
+    }
+    # Feast stores the UTC wall time as local time; event_time is 31 January, midnight.
+    stamp = datetime(2024, 1, 31).timestamp()  # noqa: DTZ001
+    with sqlite3.connect(path) as db:
+        db.execute(f"CREATE TABLE {TABLE} (entity_key BLOB, feature_name TEXT, value BLOB, event_ts INTEGER)")
+        rows = [(entity_key("user_id", user), name, value.SerializeToString(), stamp) for name, value in values.items()]
+        db.executemany(f"INSERT INTO {TABLE} VALUES (?, ?, ?, ?)", rows)
+    db.close()
+
+
+def settled(server: Running, user: str, rung: str) -> dict[str, object]:
+    """The first answer from this rung; after failures the server leaves the store alone for a second."""
+    deadline = time.monotonic() + 20
+    while True:
+        response = server.predict({"user_id": user, "k": 3})
+        assert response.status_code == 200
+        answer: dict[str, object] = response.json()["predictions"][0]
+        if answer["rung"] == rung and "online_store_paused" not in str(answer["flags"]):
+            return answer
+        assert time.monotonic() < deadline, answer
+
+
+def test_no_store_then_garbage_then_a_lock_then_a_store_that_is_well(patient: Running, store: Path) -> None:
+    assert settled(patient, "u03", "no_online_store")["flags"] == ["online_store_unavailable"]
+
+    store.write_bytes(b"this is no database" * 500)
+    assert settled(patient, "u03", "no_online_store")["flags"] == ["online_store_unavailable"]
+
+    store.unlink()
+    write_store(store, "newcomer", ["i00", "i02"])
+    assert settled(patient, "newcomer", "full")["flags"] == []
+    assert settled(patient, "u03", "full")["flags"] == ["no_online_row"]
+    assert settled(patient, "nobody", "popular")["flags"] == ["unknown_user"]
+
+    with sqlite3.connect(store, isolation_level=None) as holder:
+        holder.execute("BEGIN EXCLUSIVE")
+        assert settled(patient, "u03", "no_online_store")["flags"] in (
+            ["online_store_slow"],
+            ["online_store_unavailable"],
+        )
+        holder.execute("ROLLBACK")
+    holder.close()
+    assert settled(patient, "newcomer", "full")["flags"] == []
+
+
+def test_items_seen_since_training_are_left_out_of_the_next_answer(patient: Running, store: Path) -> None:
+    first = settled(patient, "u03", "full")
+    best = str(first["items"][0]["item_id"])  # type: ignore[index]
+    store.unlink()
+    write_store(store, "u03", [best])
+    again = settled(patient, "u03", "full")
+    assert again["flags"] == []
+    assert best not in str(again["items"])

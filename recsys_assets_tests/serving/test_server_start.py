@@ -1,0 +1,54 @@
+"""A model server that must not start says why and exits with 3, before anything in the bundle is parsed.
+
+Here: real processes over spoilt bundles. Not here: the signature's own rules (test_signing.py).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from recsys_assets.recommender.bundle import GOLDEN, MANIFEST, Manifest, sha256
+from recsys_assets.serving.signing import sign_bundle
+from recsys_assets_tests.serving.processes import command, free_port
+
+
+@pytest.fixture
+def copied(home: Path, tmp_path: Path) -> Path:
+    shutil.copytree(home / "bundles" / "3", tmp_path / "3")
+    return tmp_path / "3"
+
+
+def refusal(home: Path, bundle: Path, *arguments: str) -> dict[str, str]:
+    started = command("server", "--bundle", bundle, "--home", home, "--port", str(free_port()), *arguments)
+    ended = subprocess.run(started, capture_output=True, timeout=60, check=False)
+    assert ended.returncode == 3, ended.stderr
+    said: dict[str, str] = json.loads(ended.stderr.splitlines()[-1])
+    return said
+
+
+def test_a_tampered_bundle_is_refused_before_lightgbm_parses_it(home: Path, copied: Path) -> None:
+    # LightGBM would die or raise on this; the refusal names the signature instead.
+    (copied / "ranker.0.txt").write_bytes(b"tree\n\x00num_leaves=999999999\n")
+    said = refusal(home, copied)
+    assert said["refused"] == "TamperedBundle"
+    assert "ranker.0.txt" in said["reason"]
+
+
+def test_another_version_than_the_manifest_asks_for_is_refused(home: Path, copied: Path) -> None:
+    assert refusal(home, copied, "--digest", "0" * 64)["refused"] == "WrongBundle"
+
+
+def test_a_bundle_whose_golden_answers_this_machine_does_not_give_is_refused(home: Path, copied: Path) -> None:
+    golden = json.loads((copied / GOLDEN).read_text())
+    golden[0]["scores"][0] += 0.01
+    (copied / GOLDEN).write_text(json.dumps(golden))
+    manifest = Manifest.model_validate_json((copied / MANIFEST).read_bytes())
+    files = {**manifest.files, GOLDEN: sha256(copied / GOLDEN)}
+    (copied / MANIFEST).write_text(manifest.model_copy(update={"files": files}).model_dump_json())
+    sign_bundle(copied, home / "keys")
+    assert "golden request 0" in refusal(home, copied)["reason"]
