@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lightgbm import Booster
 
 # One thread for each fit: with more threads than free cores LightGBM's threads wait for each other in a busy loop,
-# which made a fit on two busy cores five times slower. 63 bins instead of 255 cost nothing in NDCG here and save a third.
+# which made a fit on two busy cores five times slower. 63 bins instead of 255 cost no NDCG here and save a third.
 MACHINE: Mapping[str, Value] = {"num_threads": 1, "max_bin": 63}
 
 
