@@ -52,21 +52,14 @@ def _counters(lengths: Ints) -> Ints:
 
 
 def category_columns(frame: pl.DataFrame, id_column: str) -> list[str]:
-    """String and List[String] attributes whose values are shared between rows, in alphabetical order."""
+    """List attributes, and String attributes whose values are shared between rows, in alphabetical order."""
     found = []
     for name in sorted(set(frame.columns) - {id_column}):
-        values = _exploded(frame, name)
-        if values is not None and 0 < values.n_unique() <= max(2.0, MAX_DISTINCT_SHARE * len(values)):
+        values = frame[name].drop_nulls()
+        joins = values.dtype == pl.String and 0 < values.n_unique() <= max(2.0, MAX_DISTINCT_SHARE * len(values))
+        if joins or values.dtype == pl.List(pl.String):
             found.append(name)
     return found
-
-
-def _exploded(frame: pl.DataFrame, name: str) -> pl.Series | None:
-    if frame.schema[name] == pl.String:
-        return frame[name].drop_nulls()
-    if frame.schema[name] == pl.List(pl.String):
-        return frame[name].drop_nulls().explode(empty_as_null=True).drop_nulls()
-    return None
 
 
 def item_tokens(items: pl.DataFrame) -> pl.DataFrame:

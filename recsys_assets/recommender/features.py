@@ -114,12 +114,13 @@ class FeatureMaker:
 
     def _last_items(self, found: Retrieval) -> npt.NDArray[np.floating]:
         n = len(self.index.item_ids)
-        columns, contents = [], []
+        columns: list[Floats] = []
+        contents: list[Floats] = []
         lists = self.index.neighbours
         for count in LAST_ITEMS:
             last = found.history.items[-count:]
             ones = np.ones(len(last), dtype=np.float32)
-            mean = lists.scores(last, ones, n)[found.items] / max(len(last), 1)
+            mean = (lists.scores(last, ones, n)[found.items] / max(len(last), 1)).astype(np.float32)
             top = np.zeros(n, dtype=np.float32)
             if len(last):
                 np.maximum.at(top, lists.items[last].ravel(), lists.weights[last].ravel())

@@ -5,13 +5,12 @@ Here: fitting them and folding a history in. Not here: storage, candidates.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from recsys_assets.recommender.events import Events, Floats, Ints
+from recsys_assets.recommender.events import Doubles, Events, Floats, Ints
 
 # EASE holds items x items; above this it costs more memory in every model server than it is worth.
 MAX_EASE_ITEMS = 3_000
@@ -42,8 +41,8 @@ class Latent:
         gram = self._gram() + (own * (confidence - 1.0)[:, None]).T @ own
         return np.linalg.solve(gram, own.T @ confidence).astype(np.float32)
 
-    def _gram(self) -> Floats:
-        cached: Floats | None = self.__dict__.get("_cached_gram")
+    def _gram(self) -> Doubles:
+        cached: Doubles | None = self.__dict__.get("_cached_gram")
         if cached is None:
             factors = self.weights.astype(np.float64)
             cached = factors.T @ factors + self.regularization * np.eye(factors.shape[1])
@@ -71,17 +70,20 @@ def fit_als(
     events: Events, *, seed: int, factors: int = 64, iterations: int = 15, regularization: float = 5.0
 ) -> Latent:
     """Item factors of weighted matrix factorization; a user's factors are solved from the history when asked."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from implicit.als import AlternatingLeastSquares
+    from threadpoolctl import threadpool_limits
 
+    if len(events.items) == 0:
+        return Latent("als", np.zeros((len(events.item_ids), factors), dtype=np.float32), regularization)
     size = max(1, min(factors, len(events.item_ids) - 1, max(len(events.user_ids) - 1, 1)))
-    model = AlternatingLeastSquares(
-        factors=size,
-        iterations=iterations,
-        regularization=regularization,
-        random_state=seed,
-        num_threads=1,
-        use_gpu=False,
-    )
-    model.fit(events.matrix() * (1.0 + ALPHA), show_progress=False)
+    with threadpool_limits(1, "blas"):  # implicit brings its own threads; BLAS' would fight them
+        model = AlternatingLeastSquares(
+            factors=size,
+            iterations=iterations,
+            regularization=regularization,
+            random_state=seed,
+            num_threads=1,
+            use_gpu=False,
+        )
+        model.fit(events.matrix() * (1.0 + ALPHA), show_progress=False)
     return Latent("als", np.asarray(model.item_factors, dtype=np.float32), regularization)

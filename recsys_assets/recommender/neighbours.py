@@ -57,13 +57,13 @@ def fit_neighbours(
     target = events.matrix(fresh).tocsr()
     mass = np.bincount(events.items, minlength=n).astype(np.float32)
     target_mass = np.bincount(events.items, weights=fresh, minlength=n).astype(np.float32)
-    scale = 1.0 / (np.maximum(target_mass, 1e-6) ** target_power + 1e-6)
+    scale = (1.0 / np.maximum(target_mass, 1e-6) ** target_power).astype(np.float32)
     items = np.zeros((n, min(top, max(n - 1, 0))), dtype=np.int32)
     weights = np.zeros(items.shape, dtype=np.float32)
     for start in range(0, n, BLOCK):
         block = (source[start : start + BLOCK] @ target).tocsr()
         rows = slice(start, start + block.shape[0])
-        damped = np.sqrt(mass[rows]) + shrink
+        damped = (np.sqrt(mass[rows]) + shrink).astype(np.float32)
         items[rows], weights[rows] = _best_of_rows(block, start, scale, damped, items.shape[1])
     return Neighbours(items, weights)
 

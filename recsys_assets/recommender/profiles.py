@@ -31,6 +31,11 @@ class UserProfile:
     recent_items: Sequence[str] = ()
     recent_times: Sequence[float] = ()
 
+    def __post_init__(self) -> None:
+        if len(self.recent_items) != len(self.recent_times):
+            counts = f"{len(self.recent_items)} recent items and {len(self.recent_times)} times"
+            raise ValueError(f"user {self.user_id}: {counts}, they must pair up")
+
 
 def build_profiles(
     user_features: pl.DataFrame,
@@ -41,7 +46,8 @@ def build_profiles(
 ) -> list[UserProfile]:
     """Profiles as of `at`, of `user_ids` or of everybody in either table, sorted by id."""
     return [
-        _profile(row) for row in profile_frame(user_features, users, at=at, user_ids=user_ids).iter_rows(named=True)
+        profile_of_row(row)
+        for row in profile_frame(user_features, users, at=at, user_ids=user_ids).iter_rows(named=True)
     ]
 
 
@@ -67,10 +73,6 @@ def profile_frame(
     missing = [pl.lit(None, dtype=kind).alias(c) for c, kind in kinds.items() if c not in frame.columns]
     frame = frame.with_columns(missing).with_columns(pl.col(c).fill_null([]) for c in kinds)
     return frame.sort(USER)
-
-
-def _profile(row: Mapping[str, object]) -> UserProfile:
-    return profile_of_row(row)
 
 
 def profile_of_row(row: Mapping[str, object]) -> UserProfile:

@@ -167,7 +167,7 @@ class Recommender:
 
     def _scores(self, rows: Floats) -> np.ndarray[Any, np.dtype[np.float64]]:
         summed = np.zeros(len(rows))
-        for booster in self.boosters:
+        for booster in self.boosters if len(rows) else ():  # LightGBM refuses to predict nothing
             summed += booster.predict(rows, num_threads=1)
         return summed / max(len(self.boosters), 1)
 
