@@ -34,7 +34,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
     return dg.Definitions(
         assets=[asset for room in ROOMS for asset in room.build_assets(settings)],
         asset_checks=[check for room in CHECKS for check in room.build_checks(settings)],
-        jobs=[job for room in (*ROOMS, *AUTOMATION) if hasattr(room, "build_jobs") for job in room.build_jobs(settings)],
+        jobs=[job for room in ROOMS if hasattr(room, "build_jobs") for job in room.build_jobs(settings)],
         sensors=[
             *(sensor for room in AUTOMATION for sensor in room.build_sensors(settings)),
             dg.AutomationConditionSensorDefinition(

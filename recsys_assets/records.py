@@ -1,4 +1,4 @@
-"""The frozen records that travel through the rooms: ModelVersion, Release, TrafficSplit, Measurement, Verdict, Decision.
+"""The frozen records that travel through the rooms, from ModelVersion to Decision.
 
 Here: values and their JSON. Not here: any decision, any clock, any client.
 """

@@ -45,7 +45,8 @@ class InteractionSource(_Section):
 
     @model_validator(mode="after")
     def _columns_are_known_and_complete(self) -> Self:
-        required, known = {"user_id", "item_id", "event_time"}, {"user_id", "item_id", "event_time", "value", "event_type"}
+        required = {"user_id", "item_id", "event_time"}
+        known = required | {"value", "event_type"}
         if missing := sorted(required - self.columns.keys()):
             raise ValueError(f"columns must map {', '.join(missing)}")
         if unknown := sorted(self.columns.keys() - known):

@@ -16,7 +16,7 @@ FUTURE_SECONDS = 400 * 86_400
 def poison(day_file: Path) -> list[str]:
     """Rewrite a landed day file with a null, a future time, duplicates and a shifted column; say what was done.
 
-    Rows are numbered from 1 as in the file. The columns are those of movielens.yaml: user_id, item_id, timestamp, rating.
+    Rows are numbered from 1 as in the file. Its columns are user_id, item_id, timestamp, rating.
     """
     rows = pl.read_parquet(day_file)
     if rows.height < 8:
@@ -33,7 +33,12 @@ def poison(day_file: Path) -> list[str]:
     aside = day_file.with_suffix(".new")
     poisoned.write_parquet(aside)
     aside.replace(day_file)
-    return ["row 2 has no user_id", "row 3 lies in the future", "a quarter of the rows twice", "ratings shifted by a column"]
+    return [
+        "row 2 has no user_id",
+        "row 3 lies in the future",
+        "a quarter of the rows twice",
+        "ratings shifted by a column",
+    ]
 
 
 def name(day: date) -> str:

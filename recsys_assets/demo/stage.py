@@ -20,7 +20,11 @@ from recsys_assets.settings import Settings
 if TYPE_CHECKING:
     import dagster as dg
 
+    from recsys_assets.platform.interface import Platform
+
 WATCH_SECONDS = 0.5
+# The events are told by the watcher; the whole log stands in the instance.
+QUIET: Mapping[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
@@ -66,12 +70,14 @@ class Stage:
 
         return build_defs(self.settings)
 
-    def run_job(
-        self, name: str, *, days: Sequence[date] = (), config: Mapping[str, Any] | None = None
-    ) -> JobOutcome:
-        """Run one job to its end, over a range of days where given; a failed job is an outcome, not an exception."""
-        import dagster as dg
+    @cached_property
+    def platform(self) -> Platform:
+        from recsys_assets.resources.platform import PlatformResource
 
+        return PlatformResource.from_settings(self.settings).connect()
+
+    def run_job(self, name: str, *, days: Sequence[date] = (), config: Mapping[str, Any] | None = None) -> JobOutcome:
+        """Run one job to its end, over a range of days where given; a failed job is an outcome, not an exception."""
         tags = {RANGE_START: min(days).isoformat(), RANGE_END: max(days).isoformat()} if days else {}
         run_id = str(uuid.uuid4())  # the watcher must know it before the run starts
         done = threading.Event()
@@ -79,7 +85,11 @@ class Stage:
         watcher.start()
         try:
             result = self.definitions.resolve_job_def(name).execute_in_process(
-                instance=self.instance, raise_on_error=False, run_config=config, tags=tags, run_id=run_id
+                instance=self.instance,
+                raise_on_error=False,
+                run_config={**QUIET, **(config or {})},
+                tags=tags,
+                run_id=run_id,
             )
         finally:
             done.set()

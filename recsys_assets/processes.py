@@ -1,0 +1,32 @@
+"""Everything that `recsys-assets up` starts and `down` stops, on one home.
+
+Here: the order and the words for people. Not here: how a process is supervised (platform/local/stack.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from recsys_assets import home
+from recsys_assets.platform.local import stack
+from recsys_assets.settings import Settings
+
+
+def start_everything(settings: Settings) -> Iterator[str]:
+    """Start the stack and yield what to tell: the addresses, once they answer."""
+    home.adopt(settings)
+    yield f"starting on {settings.home} ..."
+    stack.start(settings)
+    serving = settings.serving
+    base = f"http://{serving.host}"
+    yield f"  Dagster   {base}:{serving.dagster_port}/asset-groups"
+    yield f"  MLflow    {base}:{serving.mlflow_port}"
+    yield f"  gateway   {base}:{serving.gateway_port}/v1/models/{settings.model_name}:predict"
+    yield f"  Envoy     {base}:{serving.gateway_admin_port}"
+    yield "stop everything with `make down`"
+
+
+def stop_everything(settings: Settings) -> None:
+    """Stop all processes of this home."""
+    if settings.home.exists():
+        stack.stop(settings)
