@@ -104,7 +104,7 @@ def _compare(
     as_of = datetime.combine(days[-1] + timedelta(days=1), time(), UTC)
     champion = registry.champion()
     windows = Windows.of(as_of, champion.as_of if champion else None, settings.drift)
-    found = [compared(name, tables.scan(name), windows) for name in TABLES]
+    found = [compared(name, tables.scan(name), windows, first_day=days[0]) for name in TABLES]
     return drift_report(found, windows, champion, settings.drift), found
 
 

@@ -5,8 +5,9 @@ Here: windows in event time over the three tables. Not here: distances.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
@@ -64,10 +65,15 @@ class Compared:
         return shifts(self.reference, self.current, prefix=self.name, features=self.reference.columns)
 
 
-def compared(name: str, table: pl.LazyFrame, windows: Windows) -> Compared:
-    """Cut one table into its windows. `interactions` gets columns that describe behaviour instead of identifiers."""
-    prepare = _interactions if name == "interactions" else _features
-    before, after = (prepare(table.filter(part).collect()) for part in (windows.reference(), windows.current()))
+def compared(name: str, table: pl.LazyFrame, windows: Windows, *, first_day: date) -> Compared:
+    """Cut one table into its windows. `interactions` gets columns that describe behaviour instead of identifiers.
+
+    A count over w days is compared only where the log reaches back w days before the reference: a window that is
+    still filling grows by itself.
+    """
+    known_days = (windows.reference_from.date() - first_day).days
+    parts = [table.filter(part).collect() for part in (windows.reference(), windows.current())]
+    before, after = (_interactions(p) if name == "interactions" else _features(p, known_days) for p in parts)
     return Compared(name, before, after)
 
 
@@ -99,7 +105,12 @@ def _interactions(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _features(rows: pl.DataFrame) -> pl.DataFrame:
-    left_out = {USER, ITEM, EVENT_TIME, DAY, *AGEING}
+def _features(rows: pl.DataFrame, known_days: int) -> pl.DataFrame:
+    left_out = {USER, ITEM, EVENT_TIME, DAY, *AGEING} | {c for c in rows.columns if _window_days(c) > known_days}
     kept = [c for c, kind in rows.schema.items() if c not in left_out and (kind.is_numeric() or kind == pl.String)]
     return rows.select(kept)
+
+
+def _window_days(column: str) -> int:
+    found = re.search(r"_(\d+)d$", column)
+    return int(found.group(1)) if found else 0

@@ -1,0 +1,177 @@
+"""The asset `drift_report` over real tables, registry and Evidently; its automation; the sensor on a real instance.
+
+Here: what Dagster shows and asks for. Not here: distances or the decision.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import polars as pl
+import pytest
+
+from recsys_assets.columns import INTERACTIONS
+from recsys_assets.drift.assets import DRIFT_REPORT, NOT_DRIFTED, build_assets, build_jobs
+from recsys_assets.drift.sensors import build_sensors, read_report
+from recsys_assets.features.windows import item_feature_rows, user_feature_rows
+from recsys_assets.resources.registry import ModelRegistryResource
+from recsys_assets.resources.tables import TablesResource
+from recsys_assets.settings import FeatureSettings, Settings
+
+FIRST, DAYS = date(2026, 1, 1), 75
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as made:
+        yield made
+
+
+def events(*, drifted: bool) -> pl.DataFrame:
+    """60 events a day; in a drifted world users of the last week rate low, at night, and ten times as much."""
+    rng, rows = np.random.default_rng(5), []
+    for n in range(DAYS):
+        moved = drifted and n >= DAYS - 7
+        for event in range(600 if moved else 60):
+            at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=n, hours=2 if moved else 9 + event % 12)
+            value = float(rng.integers(1, 3) if moved else rng.integers(3, 6))
+            rows.append((f"u{rng.integers(40):02}", f"i{rng.integers(50):02}", at, at.date(), value, "view"))
+    return pl.DataFrame(rows, schema=INTERACTIONS, orient="row")
+
+
+def resources(settings: Settings, *, drifted: bool) -> dict[str, Any]:
+    tables = TablesResource(root=str(settings.path("tables")))
+    rows, days = events(drifted=drifted), [FIRST + timedelta(days=n) for n in range(DAYS)]
+    tables.overwrite("interactions", rows)
+    tables.overwrite("user_features", user_feature_rows(rows, days, FeatureSettings()))
+    tables.overwrite("item_features", item_feature_rows(rows, days, FeatureSettings()))
+    return {"tables": tables, "registry": ModelRegistryResource(home=str(settings.home), model_name="recommender")}
+
+
+def watched(settings: Settings, instance: dg.DagsterInstance, *, drifted: bool) -> dg.ExecuteInProcessResult:
+    return dg.materialize(build_assets(settings), instance=instance, resources=resources(settings, drifted=drifted))
+
+
+@dg.job(name="release")
+def release() -> None:
+    @dg.op
+    def nothing() -> None: ...
+
+    nothing()
+
+
+def tick(
+    settings: Settings, instance: dg.DagsterInstance, cursor: str | None = None
+) -> dg.SensorResult | dg.SkipReason:
+    [sensor] = build_sensors(settings)
+    found = sensor(dg.build_sensor_context(instance=instance, cursor=cursor))
+    assert isinstance(found, dg.SensorResult | dg.SkipReason)
+    return found
+
+
+def test_a_steady_world_passes_and_a_moved_one_warns_and_asks_once(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    steady = watched(settings, instance, drifted=False)
+    [check] = steady.get_asset_check_evaluations()
+    assert (check.check_name, check.passed) == (NOT_DRIFTED, True), check.description
+    assert isinstance(tick(settings, instance), dg.SkipReason)
+
+    moved = watched(settings, instance, drifted=True)
+    assert moved.success, "a warning must not stop the run"
+    [check] = moved.get_asset_check_evaluations()
+    assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "interactions.events_of_user_in_a_day" in str(check.description)
+    made = moved.asset_materializations_for_node(DRIFT_REPORT)[0].metadata
+    for table in ("interactions", "user_features", "item_features"):
+        assert Path(str(made[f"report_{table}"].value)).stat().st_size > 100_000
+
+    asked = tick(settings, instance)
+    assert isinstance(asked, dg.SensorResult)
+    assert [r.run_key for r in asked.run_requests or []] == ["drift:2026-03-17T00:00:00+00:00:none"]
+    assert isinstance(tick(settings, instance, asked.cursor), dg.SkipReason), "it cools down"
+
+
+def test_no_request_while_a_release_runs(settings: Settings, instance: dg.DagsterInstance) -> None:
+    observed(instance)
+    assert isinstance(tick(settings, instance), dg.SensorResult)
+    run = instance.create_run_for_job(release, status=dg.DagsterRunStatus.STARTED)
+    found = tick(settings, instance)
+    assert isinstance(found, dg.SkipReason)
+    assert found.skip_message == "a release is under way"
+    instance.report_run_canceled(run)
+    assert isinstance(tick(settings, instance), dg.SensorResult)
+
+
+@pytest.mark.parametrize("cursor", ["not json", '{"last": null}', "[]", "{}"])
+def test_a_cursor_that_is_not_ours_means_never_asked(
+    settings: Settings, instance: dg.DagsterInstance, cursor: str
+) -> None:
+    observed(instance)
+    assert isinstance(tick(settings, instance, cursor), dg.SensorResult)
+
+
+def test_a_report_that_cannot_be_read_is_no_report(settings: Settings, instance: dg.DagsterInstance) -> None:
+    instance.report_runless_asset_event(dg.AssetMaterialization(DRIFT_REPORT, metadata={"drift": {"as_of": "soon"}}))
+    assert read_report(instance) is None
+    assert isinstance(tick(settings, instance), dg.SkipReason)
+
+
+def test_new_feature_days_ask_for_one_report_although_other_days_are_missing(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    days = dg.DailyPartitionsDefinition(start_date="2026-01-01", end_date="2026-02-12")
+
+    def daily(name: str, *deps: str) -> dg.AssetsDefinition:
+        @dg.asset(name=name, partitions_def=days, deps=list(deps))
+        def table() -> None: ...
+
+        return table
+
+    upstream = [daily("interactions"), daily("user_features", "interactions"), daily("item_features", "interactions")]
+    [report] = build_assets(settings)
+    defs = dg.Definitions(
+        assets=[*upstream, report],
+        resources={
+            "tables": TablesResource(root="unused"),
+            "registry": ModelRegistryResource(home="unused", model_name="m"),
+        },
+    )
+    start = dg.evaluate_automation_conditions(defs, instance)
+    assert start.total_requested == 0, "nothing was made yet, so there is nothing to compare"
+    dg.materialize(upstream[:1], partition_key="2026-01-03", instance=instance)
+    only_events = dg.evaluate_automation_conditions(defs, instance, cursor=start.cursor)
+    assert only_events.total_requested == 0, "features are made last"
+    dg.materialize(upstream, partition_key="2026-01-03", instance=instance)
+    after = dg.evaluate_automation_conditions(defs, instance, cursor=only_events.cursor)
+    assert after.get_num_requested(dg.AssetKey(DRIFT_REPORT)) == 1
+    later = dg.evaluate_automation_conditions(defs, instance, cursor=after.cursor)
+    assert later.total_requested == 0, "the same days ask once"
+
+
+def test_the_job_makes_the_report_and_nothing_else(settings: Settings) -> None:
+    [job] = build_jobs(settings)
+    assert job.name == "watch_drift"
+
+
+def observed(instance: dg.DagsterInstance) -> None:
+    """A drift report that says that everything moved."""
+    moment = "2026-02-12T00:00:00Z"
+    shift = {"feature": "f", "kind": "number", "n_reference": 99, "n_current": 99, "distance": 0.9}
+    report = {
+        "as_of": moment,
+        "reference_from": moment,
+        "reference_to": moment,
+        "current_from": moment,
+        "champion_version": None,
+        "champion_as_of": None,
+        "shifts": [shift],
+        "max_distance": 0.1,
+        "max_drifted_share": 0.5,
+    }
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(DRIFT_REPORT, metadata={"drift": dg.MetadataValue.json(report)})
+    )
