@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SHADOW_COMPARISON, CANARY, CHAMPION = "shadow_comparison", "canary", "champion"
 RELEASE_JOB, ADVANCE_JOB = "release", "advance_release"
 RELEASE_ASSETS = (
+    "online_features",
     "training_rows",
     "candidate_index",
     "ranker_model",

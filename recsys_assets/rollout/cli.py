@@ -33,17 +33,19 @@ Who = Annotated[str, typer.Option(help="Your name; without it the name of the sy
 @app.command()
 def status() -> None:
     """Every release: version, phase, the canary's weight, why it stands there, who saw what."""
-    settings = load_settings()
+    table = releases_table(load_settings())
+    out.print(table if table.row_count else "no release yet")
+
+
+def releases_table(settings: Settings) -> Table:
+    """One row a release, oldest first."""
     ledger = _ledger(settings)
     table = Table("release", "version", "phase", "weight", "why", "who saw what")
     for row in ledger.releases():
         seen = _told(ledger.audience(row.release_id) or _live_audience(settings, row.release_id))
         weight = f"{row.weight_bp / 100:g} %"
         table.add_row(row.release_id, row.version, row.phase.value, weight, row.why, seen)
-    if not table.row_count:
-        out.print("no release yet")
-        return
-    out.print(table)
+    return table
 
 
 @app.command()

@@ -33,7 +33,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     @dg.asset(
         name=CHALLENGER_SERVICE,
         group_name="serving",
-        deps=[EVALUATION_REPORT],
+        deps=[EVALUATION_REPORT, "online_features"],
         check_specs=[
             dg.AssetCheckSpec(name, asset=CHALLENGER_SERVICE, blocking=True, description=asserts)
             for name, asserts in CHECKS.items()
