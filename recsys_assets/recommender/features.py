@@ -64,7 +64,7 @@ class FeatureMaker:
             "trend_long",
             "age_days",
             "last_event_days",
-            *(f"covisit_{kind}_{n}" for n in LAST_ITEMS for kind in ("max", "mean")),
+            *(f"covisit_{kind}_{n}" for n in LAST_ITEMS for kind in ("max", "mean", "fresh")),
             *(f"content_last_{n}" for n in LAST_ITEMS),
             "history_length",
             "history_days_since_last",
@@ -124,7 +124,8 @@ class FeatureMaker:
             top = np.zeros(n, dtype=np.float32)
             if len(last):
                 np.maximum.at(top, lists.items[last].ravel(), lists.weights[last].ravel())
-            columns += [top[found.items], mean]
+            fresh = self.index.fresh_neighbours.scores(last, ones, n)[found.items] / np.float32(max(len(last), 1))
+            columns += [top[found.items], mean, fresh]
             contents.append(self.index.content.scores(last, ones)[found.items])
         return np.stack(columns + contents, axis=1)
 

@@ -71,7 +71,7 @@ def fit_als(
 ) -> Latent:
     """Item factors of weighted matrix factorization; a user's factors are solved from the history when asked."""
     from implicit.als import AlternatingLeastSquares
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     if len(events.items) == 0:
         return Latent("als", np.zeros((len(events.item_ids), factors), dtype=np.float32), regularization)

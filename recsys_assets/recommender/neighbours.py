@@ -81,6 +81,13 @@ def _best_of_rows(block: Any, start: int, scale: Floats, damped: Floats, top: in
     return items, weights
 
 
-def recency_weights(times: Doubles, half_life_days: float) -> Floats:
-    """Weights of a history, relative to its own newest event: how long the user was away does not matter."""
-    return decay(times.max() - times, half_life_days) if len(times) else np.zeros(0, dtype=np.float32)
+def recency_weights(times: Doubles, half_life_days: float, *, half_life_events: float = 30.0) -> Floats:
+    """Weights of a history, oldest first, that halve with time and with every `half_life_events` later events.
+
+    Time is relative to the history's own newest event: how long the user was away does not matter.
+    """
+    if len(times) == 0:
+        return np.zeros(0, dtype=np.float32)
+    later = np.arange(len(times))[::-1]
+    weights: Floats = decay(times.max() - times, half_life_days) * np.exp2(-later / half_life_events)
+    return weights.astype(np.float32)
