@@ -45,7 +45,8 @@ def service_cluster(service: str, *, eds_path: str, rule: Manifest | None) -> Re
             "service_name": service,
             "eds_config": {"path_config_source": {"path": eds_path}, "resource_api_version": "V3"},
         },
-        "ignore_health_on_host_removal": True,
+        # An endpoint that was replaced stays until it fails its checks, so that its successor can first pass them.
+        "ignore_health_on_host_removal": False,
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "health_checks": [
             {

@@ -69,23 +69,31 @@ def _action(route: EffectiveRoute) -> Resource:
             "header_name": BUCKET_HEADER,
         },
         "timeout": route.timeout,
-        "retry_policy": {
-            "retry_on": route.retries.get("retryOn", RETRY_ON),
-            "num_retries": int(route.retries.get("attempts", 2)),
-            "retry_priority": {
-                "name": "envoy.retry_priorities.previous_priorities",
-                "typed_config": {
-                    "@type": TYPE + "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
-                    "update_frequency": 1,
-                },
-            },
-        },
+        "retry_policy": _retries(route),
     }
     if route.shadow is not None:
         share = {"numerator": round(route.shadow_pct * 10_000), "denominator": "MILLION"}
         mirror = {"cluster": route.shadow, "runtime_fraction": {"default_value": share}}
         action["request_mirror_policies"] = [mirror]
     return action
+
+
+def _retries(route: EffectiveRoute) -> Resource:
+    """Ask again elsewhere: at another endpoint, and for a canary that has none, at stable."""
+    priorities, hosts = "envoy.retry_priorities.previous_priorities", "envoy.retry_host_predicates.previous_hosts"
+    extensions = TYPE + "envoy.extensions.retry."
+    previous_priorities = {
+        "@type": extensions + "priority.previous_priorities.v3.PreviousPrioritiesConfig",
+        "update_frequency": 1,
+    }
+    previous_hosts = {"@type": extensions + "host.previous_hosts.v3.PreviousHostsPredicate"}
+    return {
+        "retry_on": route.retries.get("retryOn", RETRY_ON),
+        "num_retries": int(route.retries.get("attempts", 2)),
+        "retry_priority": {"name": priorities, "typed_config": previous_priorities},
+        "retry_host_predicate": [{"name": hosts, "typed_config": previous_hosts}],
+        "host_selection_retry_max_attempts": 3,
+    }
 
 
 def _weighted(arm: Arm, route: EffectiveRoute) -> Resource:

@@ -5,23 +5,26 @@ Here: one service's programs. Not here: the gateway, and the loop that calls thi
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import httpx
 
 from recsys_assets.platform.interface import Manifest, Unavailable
 from recsys_assets.platform.local.probe import PROBE_SECONDS, Health, Memory, probe
-from recsys_assets.platform.local.programs import MODEL_PREFIX, instance_name, model_program
+from recsys_assets.platform.local.programs import MODEL_PREFIX, Program, instance_name, model_program
 from recsys_assets.platform.local.routing import ServiceView
 from recsys_assets.platform.local.store import ManifestStore, status_of
 from recsys_assets.platform.local.supervisor import ProgramState, Supervisor
 from recsys_assets.settings import Settings
 
 CRASH_PAUSE_SECONDS: Final = 10.0
+# The gateway checks each half second for itself; an old generation stays until it has surely seen the new one.
+OVERLAP_SECONDS: Final = 2.0
 Key = tuple[str, int]
 
 
@@ -58,7 +61,8 @@ class Instances:
         An older generation stays until the new one is ready, so that a changed spec drops no request.
         """
         current = {_key(s.manifest): s for s in services.values()}
-        replacing = {uid for (uid, _), s in current.items() if not s.health.ready}
+        seen_by = time.monotonic() - OVERLAP_SECONDS
+        replacing = {key[0] for key in current if self._memory.ready.get(key, math.inf) > seen_by}
         kept: set[str] = set()
         for row in self._store.instances():
             name, key = instance_name(row["service"], row["uid"], row["generation"]), (row["uid"], row["generation"])
@@ -72,7 +76,7 @@ class Instances:
     def _one(self, manifest: Manifest, ports: Mapping[Key, int], states: Mapping[str, ProgramState]) -> Service:
         key, name = _key(manifest), manifest["metadata"]["name"]
         if status_of(manifest).ready and key not in self._memory.late:
-            self._memory.ready.add(key)
+            self._memory.ready.setdefault(key, time.monotonic())
         try:
             port = self._port(key, name)
             health = self._probe(manifest, key, port, states)
@@ -96,13 +100,14 @@ class Instances:
         program = model_program(manifest, generation=key[1], port=port, settings=self._settings)
         state = states.get(program.name)
         if state is None or state.is_down:
-            return self._memory.settle(key, self._start(program.name, program, state))
-        if state.state == "BACKOFF":
-            return self._memory.settle(key, Health(False, self._crash(program.name, state)))
-        url = f"http://{self._settings.serving.host}:{port}"
-        return self._memory.settle(key, probe(self._client, manifest, url))
+            health = self._start(program.name, program, state)
+        elif state.state == "BACKOFF":
+            health = Health(False, self._crash(program.name, state))
+        else:
+            health = probe(self._client, manifest, f"http://{self._settings.serving.host}:{port}")
+        return self._memory.settle(key, health, at=time.monotonic())
 
-    def _start(self, name: str, program: Any, state: ProgramState | None) -> Health:
+    def _start(self, name: str, program: Program, state: ProgramState | None) -> Health:
         """Start it, but one that keeps crashing only now and then, and always saying why."""
         at = time.monotonic()
         if state is not None and state.state == "FATAL":

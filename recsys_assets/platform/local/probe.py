@@ -29,17 +29,20 @@ class Health:
 
 @dataclass
 class Memory:
-    """Which instances were ready when last seen, and how often in a row they were late since."""
+    """Which instances were ready when last seen and since when, and how often in a row they were late since."""
 
-    ready: set[tuple[str, int]] = field(default_factory=set)
+    ready: dict[tuple[str, int], float] = field(default_factory=dict)
     late: dict[tuple[str, int], int] = field(default_factory=dict)
 
-    def settle(self, key: tuple[str, int], health: Health) -> Health:
+    def settle(self, key: tuple[str, int], health: Health, *, at: float) -> Health:
         """The probe's result, with a ready instance forgiven for being late fewer than MISSES times in a row."""
         count = self.late[key] = self.late.get(key, 0) + 1 if health.late else 0
         if health.late and key in self.ready and count < MISSES:
             return Health(True, f"{health.reason} ({count} of {MISSES} before it counts)")
-        (self.ready.add if health.ready else self.ready.discard)(key)
+        if health.ready:
+            self.ready.setdefault(key, at)
+        else:
+            self.ready.pop(key, None)
         return health
 
 

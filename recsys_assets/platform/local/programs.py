@@ -35,7 +35,8 @@ class Program:
     port_setting: str = ""
     stop_seconds: int = 10
     start_seconds: int = 1
-    start_retries: int = 5
+    # A program of the stack is tried for ever, ever more rarely: a full disk must not end the gateway for good.
+    start_retries: int = 1_000
 
 
 def program(settings: Settings, name: str) -> Program:
@@ -110,6 +111,7 @@ def model_program(service: Manifest, *, generation: int, port: int, settings: Se
         command=words,
         environment={k: fill(v, variables) for k, v in given.items()} | {"PORT": str(port)},
         port=port,
+        start_retries=5,
     )
 
 
@@ -150,9 +152,8 @@ def program_text(what: Program, *, logs: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def supervisor_text(*, folder: Path, socket: Path, environment: Mapping[str, str]) -> str:
+def supervisor_text(*, folder: Path, socket: Path) -> str:
     """Supervisor's own configuration: a socket for its owner only, and the programs beside it."""
-    variables = ",".join(f'{key}="{_plain(value)}"' for key, value in sorted(environment.items()))
     return f"""[unix_http_server]
 file={_plain(str(socket))}
 chmod=0600
@@ -163,7 +164,6 @@ logfile_maxbytes=10MB
 logfile_backups=1
 pidfile={_plain(str(folder / "supervisord.pid"))}
 childlogdir={_plain(str(folder))}
-environment={variables}
 
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface

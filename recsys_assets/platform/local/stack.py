@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,8 @@ from recsys_assets.settings import Settings
 __all__ = ["ALL", "CORE", "running", "start", "stop"]
 
 STOP_SECONDS: Final = 60.0
+# Ending once at the start may be bad luck with a port; ending so often is not.
+CRASHES: Final = 3
 _POLL_SECONDS = 0.05
 
 
@@ -113,10 +116,9 @@ def _forget(settings: Settings, supervisor: Supervisor) -> None:
 
 def _refuse_early(settings: Settings, starting: Sequence[Program]) -> None:
     """What would make a program die at its start, said before it does."""
-    if bad := sorted(set("*?[") & set(str(settings.home))):
-        raise Unavailable(
-            "home", str(settings.home), f"supervisor cannot read a folder with {' '.join(bad)} in its path"
-        )
+    # It takes these for patterns and for its own variables, in more than one round.
+    if bad := sorted(set("*?[%") & set(str(settings.home))):
+        raise Unavailable("home", str(settings.home), f"supervisor cannot use a path with {' '.join(bad)} in it")
     if sys.platform == "linux":
         _need_library("libgomp.so.1", "the rankers need it; on Debian: apt-get install libgomp1")
     ports = [(p.name, p.port, p.port_setting) for p in starting if p.port is not None]
@@ -144,10 +146,11 @@ def _launch(settings: Settings, supervisor: Supervisor) -> None:
     gateway.prepare(translate([], [], {}, gateway.place))
     gateway.close()
     config = supervisor.folder / "supervisord.conf"
-    text = supervisor_text(folder=supervisor.folder, socket=supervisor.socket, environment=settings.environment())
-    config.write_text(text, encoding="utf-8")
+    config.write_text(supervisor_text(folder=supervisor.folder, socket=supervisor.socket), encoding="utf-8")
     # Its first child is a fork of its own: nothing of ours, not even this lock, lives on in it.
-    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
+    # The variables go by `env`: supervisor would read a `%` in its own `environment` twice.
+    variables = [f"{name}={value}" for name, value in settings.environment().items()]
+    command = ["env", *variables, sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0 or not processes.wait_until(supervisor.is_running, seconds=15):
         said = (done.stderr or done.stdout).strip() or "it did not answer in time"
@@ -165,23 +168,30 @@ def _make_socket_folder(supervisor: Supervisor) -> None:
 
 
 def _await(settings: Settings, supervisor: Supervisor, wanted: Sequence[Program]) -> None:
-    """Wait until each program answers; a program that gave up ends the waiting at once, with its last words."""
+    """Wait until each program answers; one that keeps ending ends the waiting, with its last words."""
     deadline = time.monotonic() + settings.serving.ready_timeout_seconds
-    waiting = list(wanted)
+    waiting, crashes, before = list(wanted), Counter[str](), dict[str, str]()
     while waiting:
-        states = supervisor.states()
+        now = {p.name: _state_word(supervisor, p) for p in waiting}
+        crashes.update(n for n, state in now.items() if state == "BACKOFF" and before.get(n) != "BACKOFF")
+        before = now
         for each in waiting:
-            state = states.get(each.name)
-            if state is None or state.state == "FATAL":
-                said = supervisor.log_tail(each.name)
-                raise Unavailable("program", each.name, f"does not stay up; it said last: {said}")
-        waiting = [p for p in waiting if states[p.name].state != "RUNNING" or not _answers(settings, p)]
+            if now[each.name] in {"FATAL", "absent"} or crashes[each.name] >= CRASHES:
+                raise _given_up(supervisor, each, "does not stay up")
+        waiting = [p for p in waiting if now[p.name] != "RUNNING" or not _answers(settings, p)]
         if waiting and time.monotonic() > deadline:
-            late = waiting[0]
-            said = supervisor.log_tail(late.name)
-            raise Unavailable("program", late.name, f"is {states[late.name].state}, but does not answer; {said}")
+            raise _given_up(supervisor, waiting[0], f"is {now[waiting[0].name]}, but does not answer")
         if waiting:
             time.sleep(_POLL_SECONDS)
+
+
+def _state_word(supervisor: Supervisor, what: Program) -> str:
+    state = supervisor.states().get(what.name)
+    return "absent" if state is None else state.state
+
+
+def _given_up(supervisor: Supervisor, what: Program, how: str) -> Unavailable:
+    return Unavailable("program", what.name, f"{how}; it said last: {supervisor.log_tail(what.name)}")
 
 
 def _answers(settings: Settings, what: Program) -> bool:

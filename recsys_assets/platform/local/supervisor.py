@@ -133,12 +133,18 @@ class Supervisor:
     def _tolerate(self, faults: set[int], method: str, *arguments: object) -> None:
         """Call, and take these faults for success: they say that it was so already."""
         try:
-            self._call(lambda s: getattr(s, method)(*arguments))
+            self._ask(lambda s: getattr(s, method)(*arguments))
         except xmlrpc.client.Fault as fault:
             if fault.faultCode not in faults:
                 raise Unavailable("supervisor", str(self.socket), f"{method}: {fault.faultString}") from None
 
     def _call(self, ask: Callable[[Any], Any]) -> Any:
+        try:
+            return self._ask(ask)
+        except xmlrpc.client.Fault as fault:
+            raise Unavailable("supervisor", str(self.socket), fault.faultString) from None
+
+    def _ask(self, ask: Callable[[Any], Any]) -> Any:
         from supervisor.xmlrpc import SupervisorTransport
 
         transport = SupervisorTransport(None, None, f"unix://{self.socket}")

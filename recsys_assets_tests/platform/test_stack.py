@@ -1,0 +1,192 @@
+"""Starting and stopping whole stacks: races, kills, long paths, taken ports, nothing left behind.
+
+Here: claims about processes. Not here: what the gateway does with requests (`test_gateway.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from recsys_assets.platform.interface import INFERENCE_SERVICE, Unavailable
+from recsys_assets.platform.local import stack
+from recsys_assets.platform.local.programs import COLLECTOR, ENVOY, RECONCILER
+from recsys_assets.platform.local.store import open_store
+from recsys_assets.platform.local.supervisor import Supervisor, socket_path
+from recsys_assets.resources.platform import PlatformResource
+from recsys_assets.settings import Settings
+from recsys_assets_tests.platform.homes import Home, eventually, make_settings
+
+TWO = (RECONCILER, ENVOY)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    made = make_settings(tmp_path / "a home, with 'spaces'")
+    yield made
+    stack.stop(made)
+
+
+def processes(settings: Settings) -> list[psutil.Process]:
+    """All living processes that have to do with this home, but this one."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words, variables = " ".join(process.cmdline()), process.environ()
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+        told = words + variables.get("RECSYS_HOME", "") + variables.get("SUPERVISOR_SERVER_URL", "")
+        if process.pid != os.getpid() and (str(settings.home) in told or str(socket_path(settings)) in told):
+            found.append(process)
+    return found
+
+
+def pids(settings: Settings) -> dict[str, int | None]:
+    return {name: state.pid for name, state in stack.running(settings).items()}
+
+
+def test_starting_again_changes_nothing_and_stopping_leaves_nothing(settings: Settings) -> None:
+    stack.start(settings, TWO)
+    Home(settings).serve("1")
+    before = pids(settings)
+    assert len(before) == 3
+    stack.start(settings, TWO)
+    assert pids(settings) == before
+    assert processes(settings)
+    stack.stop(settings)
+    assert processes(settings) == []
+    assert stack.running(settings) == {}
+    assert list(settings.home.rglob("*.sock*")) == []
+    assert not open_store(settings).status(INFERENCE_SERVICE, "films-v1").ready
+    stack.stop(settings)
+
+
+def test_services_come_back_with_the_next_start(settings: Settings) -> None:
+    stack.start(settings, TWO)
+    home = Home(settings)
+    home.serve("1")
+    port = home.store.status(INFERENCE_SERVICE, "films-v1").url
+    stack.stop(settings)
+    stack.start(settings, TWO)
+    assert home.until_service("1", lambda s: s.ready).url == port
+
+
+def test_three_starters_at_once_start_one_stack(settings: Settings) -> None:
+    problems: list[Exception] = []
+
+    def run() -> None:
+        try:
+            stack.start(settings, TWO)
+        except Unavailable as problem:
+            problems.append(problem)
+
+    starters = [threading.Thread(target=run) for _ in range(3)]
+    for starter in starters:
+        starter.start()
+    for starter in starters:
+        starter.join()
+    assert problems == []
+    names = [p for p in processes(settings) if "supervisor.supervisord" in p.cmdline()]
+    assert len(names) == 1
+
+
+def test_a_killed_supervisor_leaves_orphans_that_the_next_start_replaces(settings: Settings) -> None:
+    stack.start(settings, TWO)
+    home = Home(settings)
+    home.serve("1")
+    orphans = set(pids(settings).values())
+    supervisor = next(p for p in processes(settings) if "supervisor.supervisord" in p.cmdline())
+    supervisor.kill()
+    eventually(lambda: not Supervisor(settings).is_running())
+    assert {p.pid for p in processes(settings)} & orphans
+    stack.start(settings, TWO)
+    home.until_service("1", lambda s: s.ready)
+    assert not {p.pid for p in processes(settings)} & orphans
+
+
+def test_a_killed_reconciler_is_healed_and_the_servers_do_not_notice(settings: Settings) -> None:
+    stack.start(settings, TWO)
+    home = Home(settings)
+    home.serve("1")
+    home.route({"films-v1": 10_000})
+    before = pids(settings)
+    killed = before[RECONCILER]
+    assert killed is not None
+    os.kill(killed, 9)
+    eventually(lambda: pids(settings)[RECONCILER] not in {None, 0, killed})
+    home.until_service("1", lambda s: s.ready)
+    after = pids(settings)
+    assert {n: p for n, p in after.items() if n != RECONCILER} == {n: p for n, p in before.items() if n != RECONCILER}
+    assert home.client().ask("1")[0] == 200
+
+
+def test_a_killed_gateway_is_healed_with_its_routes(settings: Settings) -> None:
+    stack.start(settings, TWO)
+    home = Home(settings)
+    home.serve("1")
+    home.route({"films-v1": 10_000})
+    killed = pids(settings)[ENVOY]
+    assert killed is not None
+    os.kill(killed, 9)
+
+    def answers() -> bool:
+        try:
+            return home.client().ask("1")[0] == 200
+        except OSError:
+            return False
+
+    eventually(lambda: not psutil.pid_exists(killed) or psutil.Process(killed).status() == psutil.STATUS_ZOMBIE)
+    eventually(answers)
+
+
+def test_a_taken_port_is_named_with_its_setting(settings: Settings) -> None:
+    with socket.socket() as other:
+        other.bind((settings.serving.host, settings.serving.gateway_port))
+        other.listen()
+        told = f"program/envoy: port {settings.serving.gateway_port} is taken.*serving.gateway_port sets it"
+        with pytest.raises(Unavailable, match=told):
+            stack.start(settings, TWO)
+    assert processes(settings) == []
+
+
+def test_a_path_that_supervisor_would_misread_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"cannot use a path with % in it"):
+        stack.start(make_settings(tmp_path / "100 % full"), TWO)
+
+
+def test_a_program_that_gives_up_is_told_with_its_last_words(settings: Settings) -> None:
+    settings.path("logs").mkdir(parents=True)
+    # The collector cannot make its folder where a file stands.
+    settings.path("logs", "feedback").write_text("in the way")
+    with pytest.raises(Unavailable, match=r"program/collector: does not stay up; it said last: .*feedback"):
+        stack.start(settings, (COLLECTOR,))
+
+
+def test_a_home_too_deep_for_a_socket_works_beside_another_one(tmp_path: Path, settings: Settings) -> None:
+    deep = make_settings(tmp_path / ("d" * 100) / ("e" * 100))
+    short = socket_path(deep)
+    assert not short.is_relative_to(deep.home)
+    try:
+        stack.start(deep, TWO)
+        stack.start(settings, TWO)
+        assert set(pids(deep)) == set(pids(settings)) == set(TWO)
+        stack.stop(settings)
+        assert set(pids(deep)) == set(TWO)
+    finally:
+        stack.stop(deep)
+    assert not short.parent.exists()
+    assert processes(deep) == []
+
+
+def test_the_resource_starts_the_core_on_demand(settings: Settings) -> None:
+    platform = PlatformResource.from_settings(settings)
+    assert platform.settings() == settings
+    platform.ensure_running()
+    assert set(pids(settings)) == {RECONCILER, ENVOY, COLLECTOR}
+    assert platform.list(INFERENCE_SERVICE) == []
