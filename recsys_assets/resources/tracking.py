@@ -91,7 +91,7 @@ class TrackedRun:
 
 def attempt_of(context: dg.AssetExecutionContext) -> str:
     """The Dagster run that was first asked for: the same for a run and for its re-executions after a failure."""
-    return context.run.root_run_id or context.run_id
+    return context.run.root_run_id or context.run.run_id
 
 
 class TrackingResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -118,7 +118,7 @@ class TrackingResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         run_id = client.create_run(experiment_id, tags=tags).info.run_id
         status = "FAILED"
         try:
-            with self._active(context, run_id, f"{asset}-{context.run_id[:8]}"):
+            with self._active(context, run_id, f"{asset}-{context.run.run_id[:8]}"):
                 yield TrackedRun(run_id, self._page(experiment_id, run_id), client)
             status = "FINISHED"
         finally:

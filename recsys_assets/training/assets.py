@@ -317,7 +317,7 @@ def _pins(context: dg.AssetExecutionContext, tables: TablesResource, *, sibling:
     from recsys_assets.training.pins import Pins
 
     latest = context.instance.get_latest_materialization_event(dg.AssetKey(sibling))
-    if latest is not None and latest.run_id == context.run_id:
+    if latest is not None and latest.run_id == context.run.run_id:
         return _pins_of(context, sibling)
     return Pins.newest(tables)
 

@@ -34,6 +34,11 @@ class Parameter:
             return trial.suggest_int(self.name, int(self.low), int(self.high), log=self.log)
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
+    def nearest(self, value: Value) -> Value:
+        """The same value, or the bound that it lies beyond."""
+        inside = min(max(value, self.low), self.high)
+        return int(inside) if self.kind == "int" else inside
+
     def holds(self, value: Value) -> bool:
         return self.low <= value <= self.high and (self.kind == "float" or float(value).is_integer())
 

@@ -69,13 +69,14 @@ def search(rows: pl.DataFrame, cuts: Sequence[datetime], *, settings: TrainingSe
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=settings.seed))
-    study.enqueue_trial(default_params(settings))
+    start = default_params(settings)
+    study.enqueue_trial({parameter.name: parameter.nearest(start[parameter.name]) for parameter in SPACE})
     study.optimize(objective, n_trials=trials)
     return study
 
 
 def tuned_of(study: Study, *, as_of: datetime, table_versions: dict[str, int]) -> Tuned:
-    """The study's best trial beside its first one, which took the default parameters."""
+    """The study's best trial beside its first one, which took the default parameters (or the space's bounds)."""
     return Tuned(
         params=study.best_trial.params,
         value=study.best_value,
