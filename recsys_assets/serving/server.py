@@ -75,7 +75,7 @@ def parse_options(arguments: list[str]) -> Options:
 
 def load(bundle: Path, public_key: Path, digest: str | None) -> tuple[Manifest, Recommender]:
     """Signature, then digests, then the files themselves, then the golden requests. Raises BundleRefused."""
-    from recsys_assets.serving.signing import BundleRefused, verify_bundle
+    from recsys_assets.serving.signing import TamperedBundle, UnusableBundle, verify_bundle
 
     verify_bundle(bundle, public_key, digest=digest)
     from recsys_assets.recommender.bundle import BundleError, check_bundle
@@ -84,10 +84,14 @@ def load(bundle: Path, public_key: Path, digest: str | None) -> tuple[Manifest, 
     try:
         manifest = check_bundle(bundle)
     except BundleError as broken:
-        raise BundleRefused(f"{bundle}: {broken}") from broken
-    recommender = Recommender.load(bundle)
+        raise TamperedBundle(f"{bundle}: {broken}") from broken
+    try:
+        recommender = Recommender.load(bundle)
+    except (ValueError, LookupError, OSError) as broken:
+        # Genuine, but of another time: for one, a ranker fitted on features that this code does not make.
+        raise UnusableBundle(f"{bundle}: {type(broken).__name__}: {broken}") from broken
     if recommender.feature_names != manifest.feature_names:
-        raise BundleRefused(f"{bundle}: the manifest's feature names are not the ranker's")
+        raise UnusableBundle(f"{bundle}: the manifest's feature names are not the ranker's")
     prove(recommender, bundle)
     return manifest, recommender
 
@@ -95,13 +99,13 @@ def load(bundle: Path, public_key: Path, digest: str | None) -> tuple[Manifest, 
 def prove(recommender: Recommender, bundle: Path) -> None:
     """Raise BundleRefused where this machine ranks a golden request otherwise than the training did."""
     from recsys_assets.recommender.bundle import read_golden
-    from recsys_assets.serving.signing import BundleRefused
+    from recsys_assets.serving.signing import UnusableBundle
 
     for number, golden in enumerate(read_golden(bundle)):
         ranking = recommender.recommend(golden.profile(), k=golden.k)
         off = max((abs(a - b) for a, b in zip(ranking.scores, golden.scores, strict=False)), default=0.0)
         if ranking.items != golden.items or off > GOLDEN_TOLERANCE:
-            raise BundleRefused(f"{bundle}: golden request {number} is answered otherwise here, off by {off:.3g}")
+            raise UnusableBundle(f"{bundle}: golden request {number} is answered otherwise here, off by {off:.3g}")
 
 
 def serve(options: Options) -> None:

@@ -35,6 +35,10 @@ class WrongBundle(BundleRefused):
     """The bundle is genuine but not the one that was asked for: another version, or an older copy of it."""
 
 
+class UnusableBundle(BundleRefused):
+    """The bundle is genuine, but this code or this machine cannot serve it as it was trained."""
+
+
 class KeyMissing(BundleRefused):
     """There is no public key to verify with."""
 

@@ -46,9 +46,24 @@ def test_another_version_than_the_manifest_asks_for_is_refused(home: Path, copie
 def test_a_bundle_whose_golden_answers_this_machine_does_not_give_is_refused(home: Path, copied: Path) -> None:
     golden = json.loads((copied / GOLDEN).read_text())
     golden[0]["scores"][0] += 0.01
-    (copied / GOLDEN).write_text(json.dumps(golden))
-    manifest = Manifest.model_validate_json((copied / MANIFEST).read_bytes())
-    files = {**manifest.files, GOLDEN: sha256(copied / GOLDEN)}
-    (copied / MANIFEST).write_text(manifest.model_copy(update={"files": files}).model_dump_json())
-    sign_bundle(copied, home / "keys")
-    assert "golden request 0" in refusal(home, copied)["reason"]
+    sign_with(home, copied, GOLDEN, json.dumps(golden))
+    said = refusal(home, copied)
+    assert said["refused"] == "UnusableBundle"
+    assert "golden request 0" in said["reason"]
+
+
+def test_a_ranker_that_was_fitted_on_other_features_is_refused(home: Path, copied: Path) -> None:
+    ranker = (copied / "ranker.0.txt").read_text()
+    sign_with(home, copied, "ranker.0.txt", ranker.replace("feature_names=", "feature_names=x_", 1))
+    said = refusal(home, copied)
+    assert said["refused"] == "UnusableBundle"
+    assert "features differ" in said["reason"]
+
+
+def sign_with(home: Path, bundle: Path, name: str, content: str) -> None:
+    """Change a file and make everything around it right again, as a mistaken but genuine build would."""
+    (bundle / name).write_text(content)
+    manifest = Manifest.model_validate_json((bundle / MANIFEST).read_bytes())
+    files = {**manifest.files, name: sha256(bundle / name)}
+    (bundle / MANIFEST).write_text(manifest.model_copy(update={"files": files}).model_dump_json())
+    sign_bundle(bundle, home / "keys")
