@@ -28,9 +28,9 @@ from recsys_assets.columns import EVENT_TIME, ITEM, USER
 from recsys_assets.features.as_of_join import FEATURE_TIME, join_as_of
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-DAYS = 100
-# View: key and feature rows of each entity.
-VIEWS = {"user_counts": (USER, 20), "item_counts": (ITEM, 100), "user_values": (USER, 20)}
+DAYS = 365
+# View: key and feature rows of each entity in a year, a row for each day with events.
+VIEWS = {"user_counts": (USER, 50), "item_counts": (ITEM, 250), "user_values": (USER, 50)}
 FEATURES = [f"feature_{number}" for number in range(8)]
 # Runs inside one process: the quick ones need several for a steady median.
 INNER = {"product": 5, "polars": 5, "feast": 1}

@@ -34,8 +34,9 @@ def join_as_of(
     if taken := sorted(set(rows.columns) & set(names)):
         raise ValueError(f"columns {', '.join(taken)} are in both frames: give a prefix")
     # Only keys and times are sorted and joined; the wide columns are then picked by place, once, for the rows asked.
-    places = features.select(_key=key, _at=EVENT_TIME).with_row_index("_place").sort("_at")
     asked = rows.select(_key=key, _at=at).with_row_index("_row").sort("_at")
+    places = features.select(_key=key, _at=EVENT_TIME).with_row_index("_place")
+    places = places.join(asked.select("_key"), on="_key", how="semi").sort("_at")
     found = asked.join_asof(places, on="_at", by="_key", strategy="backward", check_sortedness=False)
     place = found.sort("_row").get_column("_place")
     return rows.hstack(features.select(value.gather(place) for value in values))

@@ -53,9 +53,12 @@ class OnlineReader:
             with closing(sqlite3.connect(self._uri, uri=True, timeout=timeout_ms / 1000)) as connection:
                 connection.set_progress_handler(lambda: time.monotonic() > deadline, 200)
                 rows = connection.execute(self._query, (entity_key(self._key, entity),)).fetchall()
-            return _decode(rows)
+            row = _decode(rows)
         except (sqlite3.Error, ValueError, TypeError, OSError) as broken:
             raise OnlineStoreUnavailable(f"online store: {type(broken).__name__}: {broken}") from broken
+        if time.monotonic() > deadline:
+            raise OnlineStoreUnavailable(f"online store: the answer took longer than {timeout_ms} ms")
+        return row
 
 
 def age_seconds(row: dict[str, Any], at: datetime) -> float:
