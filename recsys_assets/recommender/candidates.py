@@ -16,8 +16,6 @@ from recsys_assets.recommender.neighbours import recency_weights
 from recsys_assets.recommender.profiles import UserProfile
 
 SOURCES: tuple[str, ...] = ("pop_fast", "pop", "pop_slow", "knn_fresh", "knn", "latent", "content")
-# An item with fewer events than this is cold: behaviour says nothing of it, so its content may propose it.
-COLD_EVENTS = 3
 HISTORY_HALF_LIFE_FACTOR = 2.0
 
 
@@ -53,39 +51,63 @@ def history_of(index: CandidateIndex, profile: UserProfile) -> History:
     return History(items, times, recency_weights(times, half_life))
 
 
-def source_scores(index: CandidateIndex, history: History) -> Floats:
-    """[sources, items of the catalogue]: what each source thinks of every item for this history."""
+def personal_scores(index: CandidateIndex, history: History) -> list[Floats]:
+    """The whole catalogue as the fresh neighbours, the steady neighbours and the latent model score it."""
     n = len(index.item_ids)
-    return np.stack(
-        [
-            *index.decayed,
-            index.fresh_neighbours.scores(history.items, history.weights, n),
-            index.neighbours.scores(history.items, history.weights, n),
-            index.latent.scores(history.items, history.weights),
-            index.content.scores(history.items, history.weights),
-        ]
-    )
+    return [
+        index.fresh_neighbours.scores(history.items, history.weights, n),
+        index.neighbours.scores(history.items, history.weights, n),
+        index.latent.scores(history.items, history.weights),
+    ]
+
+
+def source_scores(index: CandidateIndex, history: History, personal: list[Floats], items: Ints) -> Floats:
+    """[sources, items]: what each source thinks of these items for this history."""
+    content = index.content.scores(history.items, history.weights, items)
+    return np.stack([*index.decayed[:, items], *(scores[items] for scores in personal), content])
 
 
 def retrieve(index: CandidateIndex, profile: UserProfile) -> Retrieval:
     """The union of each source's best unseen items, by item code."""
-    history = history_of(index, profile)
-    scores = source_scores(index, history)
+    history, count = history_of(index, profile), index.candidates_per_source
     eligible = np.ones(len(index.item_ids), dtype=bool)
     eligible[history.items] = False
     eligible[index.seen_before(profile.user_id)] = False
-    best = [_best(row, eligible & (row > 0), index.candidates_per_source) for row in scores[:-1]]
-    cold = eligible & (index.counts[-1] < COLD_EVENTS) & (scores[-1] > 0)
-    best.append(_best(scores[-1], cold, max(1, index.candidates_per_source // 4)))
+    personal = personal_scores(index, history)
+    best = [_popular(index, row, eligible, count) for row in range(len(index.decayed))]
+    best += [_best(scores, np.flatnonzero(eligible & (scores > 0)), count) for scores in personal]
+    best.append(_cold(index, history, eligible, max(1, count // 4)))
     items = np.unique(np.concatenate(best)).astype(np.int32)
     if len(items) == 0:
-        items = np.flatnonzero(eligible)[: index.candidates_per_source].astype(np.int32)
+        items = np.flatnonzero(eligible)[:count].astype(np.int32)
     picked = np.stack([np.isin(items, chosen) for chosen in best])
-    return Retrieval(history, items, scores[:, items], picked)
+    return Retrieval(history, items, source_scores(index, history, personal, items), picked)
 
 
-def _best(scores: Floats, allowed: npt.NDArray[np.bool_], count: int) -> Ints:
-    places = np.flatnonzero(allowed)
+def with_items(index: CandidateIndex, found: Retrieval, extra: Ints) -> Retrieval:
+    """The same retrieval with more items, which no source proposed."""
+    items = np.union1d(found.items, extra).astype(np.int32)
+    picked = np.zeros((len(found.picked), len(items)), dtype=bool)
+    picked[:, np.searchsorted(items, found.items)] = found.picked
+    personal = personal_scores(index, found.history)
+    return Retrieval(found.history, items, source_scores(index, found.history, personal, items), picked)
+
+
+def _popular(index: CandidateIndex, row: int, eligible: npt.NDArray[np.bool_], count: int) -> Ints:
+    """The order is the same for everybody, so only as many places are read as this user may have seen."""
+    first = index.popular_order[row][: count + len(eligible) - int(eligible.sum())]
+    chosen: Ints = first[eligible[first] & (index.decayed[row][first] > 0)][:count]
+    return chosen
+
+
+def _cold(index: CandidateIndex, history: History, eligible: npt.NDArray[np.bool_], count: int) -> Ints:
+    cold = index.cold_items[eligible[index.cold_items]]
+    scores = index.content.scores(history.items, history.weights, cold)
+    kept = scores > 0
+    return cold[kept][_best(scores[kept], np.arange(int(kept.sum())), count)]
+
+
+def _best(scores: Floats, places: npt.NDArray[np.intp], count: int) -> Ints:
     values = scores[places]
     if len(places) > count:
         # Everything that ties with the last place is kept, so that the stable sort below decides, not the partition.

@@ -27,23 +27,28 @@ class Content:
     weights: Floats
     n_tokens: int
 
-    def scores(self, history: Ints, weights: Floats) -> Floats:
-        """[n_items]: cosine of each item's tokens with the weighted history's."""
-        n = len(self.indptr) - 1
+    def scores(self, history: Ints, weights: Floats, items: Ints | None = None) -> Floats:
+        """Cosine of each item's tokens with the weighted history's, for `items` or for all."""
+        asked = np.arange(len(self.indptr) - 1, dtype=np.int32) if items is None else items
         if len(history) == 0 or len(self.tokens) == 0:
-            return np.zeros(n, dtype=np.float32)
-        taste = self.taste(history, weights)
-        sums = np.concatenate(([0.0], np.cumsum(self.weights * taste[self.tokens], dtype=np.float64)))
-        return (sums[self.indptr[1:]] - sums[self.indptr[:-1]]).astype(np.float32)
+            return np.zeros(len(asked), dtype=np.float32)
+        places, lengths = self._places(asked)
+        values = self.weights[places] * self.taste(history, weights)[self.tokens[places]]
+        owner = np.repeat(np.arange(len(asked)), lengths)
+        return np.bincount(owner, weights=values, minlength=len(asked)).astype(np.float32)
 
     def taste(self, history: Ints, weights: Floats) -> Floats:
         """[n_tokens]: the weighted history as one vector of length 1."""
-        lengths = self.indptr[history + 1] - self.indptr[history]
-        places = np.repeat(self.indptr[history], lengths) + _counters(lengths)
+        places, lengths = self._places(history)
         weighted = self.weights[places] * np.repeat(weights, lengths)
         taste = np.bincount(self.tokens[places], weights=weighted, minlength=self.n_tokens)
         norm = float(np.sqrt((taste**2).sum()))
         return (taste / norm if norm > 0 else taste).astype(np.float32)
+
+    def _places(self, items: Ints) -> tuple[Ints, Ints]:
+        """Where the tokens of these items stand, one item after the other, and how many each has."""
+        lengths = self.indptr[items + 1] - self.indptr[items]
+        return np.repeat(self.indptr[items], lengths) + _counters(lengths), lengths
 
 
 def _counters(lengths: Ints) -> Ints:

@@ -113,20 +113,15 @@ class FeatureMaker:
         return ages / DAY_SECONDS
 
     def _last_items(self, found: Retrieval) -> npt.NDArray[np.floating]:
-        n = len(self.index.item_ids)
         columns: list[Floats] = []
         contents: list[Floats] = []
-        lists = self.index.neighbours
         for count in LAST_ITEMS:
             last = found.history.items[-count:]
-            ones = np.ones(len(last), dtype=np.float32)
-            mean = (lists.scores(last, ones, n)[found.items] / max(len(last), 1)).astype(np.float32)
-            top = np.zeros(n, dtype=np.float32)
-            if len(last):
-                np.maximum.at(top, lists.items[last].ravel(), lists.weights[last].ravel())
-            fresh = self.index.fresh_neighbours.scores(last, ones, n)[found.items] / np.float32(max(len(last), 1))
-            columns += [top[found.items], mean, fresh]
-            contents.append(self.index.content.scores(last, ones)[found.items])
+            size = np.float32(max(len(last), 1))
+            steady, top = self.index.neighbours.towards(last, found.items)
+            fresh, _ = self.index.fresh_neighbours.towards(last, found.items)
+            columns += [top, steady / size, fresh / size]
+            contents.append(self.index.content.scores(last, np.ones(len(last), dtype=np.float32), found.items))
         return np.stack(columns + contents, axis=1)
 
     def _user(self, profile: UserProfile, found: Retrieval, at: float) -> npt.NDArray[np.floating]:

@@ -32,6 +32,7 @@ FILE = "index.json"
 # Only a user with this many events can have seen more than a profile's recent items tell.
 LONG_HISTORY = 100
 EVENTS_PER_USER = 500
+COLD_EVENTS = 3
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,16 @@ class CandidateIndex:
         if place is None:
             return np.zeros(0, dtype=np.int32)
         return self.long_items[self.long_indptr[place] : self.long_indptr[place + 1]]
+
+    @cached_property
+    def popular_order(self) -> Ints:
+        """[half-lives, items]: item codes by decayed popularity, ties by code."""
+        return np.argsort(-self.decayed, axis=1, kind="stable").astype(np.int32)
+
+    @cached_property
+    def cold_items(self) -> Ints:
+        """Codes of items with so few events that only their content can propose them."""
+        return np.flatnonzero(self.counts[-1] < COLD_EVENTS).astype(np.int32)
 
     @property
     def windows_days(self) -> tuple[float, ...]:

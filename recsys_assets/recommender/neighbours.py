@@ -30,6 +30,18 @@ class Neighbours:
         summed = np.bincount(self.items[history].ravel(), weights=weighted.ravel(), minlength=n_items)
         return summed.astype(np.float32)
 
+    def towards(self, history: Ints, targets: Ints) -> tuple[Floats, Floats]:
+        """Sum and maximum of the similarities of the history to each of `targets`, which are sorted codes."""
+        summed: Floats = np.zeros(len(targets), dtype=np.float32)
+        top: Floats = np.zeros(len(targets), dtype=np.float32)
+        flat, weights = self.items[history].ravel(), self.weights[history].ravel()
+        if len(flat) and len(targets):
+            place = np.minimum(np.searchsorted(targets, flat), len(targets) - 1)
+            hit = targets[place] == flat
+            summed = np.bincount(place[hit], weights=weights[hit], minlength=len(targets)).astype(np.float32)
+            np.maximum.at(top, place[hit], weights[hit])
+        return summed, top
+
 
 def fit_neighbours(
     events: Events,

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from recsys_assets.columns import ITEM, USER
-from recsys_assets.recommender.candidates import Retrieval, retrieve, source_scores
+from recsys_assets.recommender.candidates import Retrieval, retrieve, with_items
 from recsys_assets.recommender.events import Floats, Ints
 from recsys_assets.recommender.features import FeatureMaker, ItemTable
 from recsys_assets.recommender.index import CandidateIndex
@@ -115,7 +115,7 @@ class Recommender:
         codes = np.array([self.index.codes[item] for item in items], dtype=np.int32)
         missing = np.setdiff1d(codes, found.items)
         if len(missing):
-            found = _with_extra(self.index, found, missing)
+            found = with_items(self.index, found, missing)
         rows = self._rows(profile, found, at)
         picked: Floats = rows[np.searchsorted(found.items, codes)]
         return picked
@@ -199,13 +199,6 @@ def assemble(
         profiles=profiles,
         catalogue=items,
     )
-
-
-def _with_extra(index: CandidateIndex, found: Retrieval, extra: Ints) -> Retrieval:
-    items = np.union1d(found.items, extra).astype(np.int32)
-    picked = np.zeros((found.picked.shape[0], len(items)), dtype=bool)
-    picked[:, np.searchsorted(items, found.items)] = found.picked
-    return Retrieval(found.history, items, source_scores(index, found.history)[:, items], picked)
 
 
 def _difference(fitted: tuple[str, ...], made: tuple[str, ...]) -> str:
