@@ -30,11 +30,11 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
         return open_store(self.settings())
 
-    def ensure_running(self) -> None:
-        """Start the core stack (supervisor, reconciler, gateway, collector) where it does not run yet."""
+    def ensure_running(self, *more: str) -> None:
+        """Start the core stack (supervisor, reconciler, gateway, collector), and `more` programs, where not running."""
         from recsys_assets.platform.local import stack
 
-        stack.start(self.settings(), stack.CORE)
+        stack.start(self.settings(), (*stack.CORE, *more))
 
     def get(self, kind: str, name: str) -> Manifest | None:
         return self.connect().get(kind, name)

@@ -33,6 +33,7 @@ RELEASE_ASSETS = (
     CANARY,
     CHAMPION,
 )
+GUARD = "guard"
 CANARY_CHECKS = {
     "canary_is_not_worse": "The canary's engagement is shown to be within the margin of stable's.",
     "canary_has_no_more_errors": "The canary is shown to fail no more often than the plan allows.",
@@ -83,7 +84,7 @@ def _shadow_comparison(settings: Settings) -> dg.AssetsDefinition:
         release has no stable to compare with and goes straight to everybody.
         """
         desk = open_desk(settings, platform, registry, context.instance)
-        _ensure_running(settings, platform)
+        platform.ensure_running(GUARD)  # no user sees a canary that nobody guards
         state = _open(desk, settings, context, registry)
         release = state.release.release_id
         if state.phase in {Phase.GATED, Phase.SHADOW}:
@@ -124,7 +125,7 @@ def _canary(settings: Settings) -> dg.AssetsDefinition:
         from recsys_assets.rollout.waiting import standing
 
         desk = open_desk(settings, platform, registry, context.instance)
-        _ensure_running(settings, platform)
+        platform.ensure_running(GUARD)  # no user sees a canary that nobody guards
         state = standing(desk)
         if state.phase.is_end:
             decisions = _tick_once(desk, context)
@@ -234,15 +235,6 @@ def offline_gate(settings: Settings, instance: dg.DagsterInstance, model: ModelV
     outcome = Outcome.FAIL if failed else Outcome.INCONCLUSIVE if bad else Outcome.PASS
     reason = "; ".join(f"{v.check}: {v.reason}" for v in bad) or f"{len(found)} gates passed"
     return Verdict(check="offline_gate", model_version=model.version, outcome=outcome, reason=reason)
-
-
-def _ensure_running(settings: Settings, platform: PlatformResource) -> None:
-    """The stack with the guard: no user sees a canary that nobody guards."""
-    from recsys_assets.platform.local import stack
-    from recsys_assets.platform.local.programs import GUARD
-
-    platform.ensure_running()
-    stack.start(settings, (GUARD,))
 
 
 def _open(

@@ -155,17 +155,17 @@ def test_a_crash_between_route_and_ledger_is_repaired_by_the_next_tick(tmp_path:
     world = look(at)
     assert world is not None
 
-    class Died(Exception):
+    class DiedError(Exception):
         pass
 
     class DiesBeforeTheLedger:
         def append(self, *_: object, **__: object) -> bool:
-            raise Died
+            raise DiedError
 
         def has(self, _: str) -> bool:
-            raise Died
+            raise DiedError
 
-    with pytest.raises(Died):
+    with pytest.raises(DiedError):
         move(at.platform, DiesBeforeTheLedger(), before, decide(world, clock()), actor="first", now=clock())
     assert standing(at).phase is Phase.SHADOW
     assert [e.kind for e in at.ledger.events(before.release.release_id)] == ["opened"]

@@ -1,0 +1,282 @@
+"""The assets in Dagster itself, over a real store, ledger and instance: what they show, and when they stop a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from recsys_assets.platform.interface import ANY, Platform
+from recsys_assets.platform.local.store import ManifestStore
+from recsys_assets.records import ModelVersion, Outcome, Phase
+from recsys_assets.resources.gates import check_result
+from recsys_assets.resources.platform import PlatformResource
+from recsys_assets.rollout.act import read_state, record
+from recsys_assets.rollout.assets import (
+    ADVANCE_JOB,
+    CANARY,
+    CANARY_CHECKS,
+    CHAMPION,
+    RELEASE_ASSETS,
+    RELEASE_JOB,
+    SHADOW_COMPARISON,
+    build_assets,
+    build_jobs,
+)
+from recsys_assets.rollout.evidence import ALL_CHECKS
+from recsys_assets.rollout.ledger import Ledger
+from recsys_assets.rollout.route import opened, planned_split, virtual_service
+from recsys_assets.rollout.sensors import build_sensors
+from recsys_assets.serving.assets import CHALLENGER_SERVICE, gates
+from recsys_assets.serving.verdicts import CHECKS
+from recsys_assets.settings import Settings, load_settings
+from recsys_assets_tests.rollout.build import model, release, service, verdict
+
+
+class StorePlatform(PlatformResource):
+    """The real store, believed although no reconciler looks at it."""
+
+    def connect(self) -> Platform:
+        return ManifestStore(Path(self.home) / "platform" / "manifests.db")
+
+    def ensure_running(self, *more: str) -> None:
+        pass
+
+
+class AliasFile(dg.ConfigurableResource):
+    """The registry's aliases in one file."""
+
+    folder: str
+
+    def _path(self, alias: str) -> Path:
+        return Path(self.folder) / f"{alias}.alias"
+
+    def set_alias(self, alias: str, version: str) -> None:
+        self._path(alias).write_text(version)
+
+    def drop_alias(self, alias: str) -> None:
+        self._path(alias).unlink(missing_ok=True)
+
+    def challenger(self) -> ModelVersion | None:
+        return model(self._path("challenger").read_text()) if self._path("challenger").exists() else None
+
+
+class House:
+    """One home with its instance and definitions."""
+
+    def __init__(self, home: Path, instance: dg.DagsterInstance) -> None:
+        self.settings: Settings = _quiet(load_settings(home=home))
+        self.instance = instance
+        home.joinpath("platform").mkdir(parents=True)
+        self.store = ManifestStore(home / "platform" / "manifests.db")
+        self.ledger = Ledger(home / "ledger.db")
+        self.registry = AliasFile(folder=str(home))
+        self.registry.set_alias("challenger", "2")
+        upstream = [n for n in RELEASE_ASSETS if n not in {SHADOW_COMPARISON, CANARY, CHAMPION}]
+        self.definitions = dg.Definitions(
+            assets=[*(_upstream(name, self.settings) for name in upstream), *build_assets(self.settings)],
+            jobs=build_jobs(self.settings),
+            sensors=build_sensors(self.settings),
+            resources={
+                "platform": StorePlatform(home=str(home), config_file=str(self.settings.config_file)),
+                "registry": self.registry,
+            },
+            executor=dg.in_process_executor,
+        )
+        for version in "12":
+            service(self.store, version)
+
+    def run(self, job: str, assets: list[str] | None = None, config: dict[str, Any] | None = None) -> Any:
+        keys = [dg.AssetKey(name) for name in assets] if assets else None
+        return self.definitions.resolve_job_def(job).execute_in_process(
+            instance=self.instance, raise_on_error=False, asset_selection=keys, run_config=config
+        )
+
+    def stand(self, phase: Phase, step: int = 0, *, ago: float = 0.0, **changes: Any) -> None:
+        """Put a release of version 2 on the route that opened `ago` seconds before now."""
+        at = datetime.now(UTC) - timedelta(seconds=ago)
+        of = release(**changes).model_copy(update={"opened_at": at})
+        state = replace(
+            opened(of, actor="test"), phase=phase, step=step, split=planned_split(of, phase, step), transition=3
+        )
+        self.store.apply(virtual_service(state), expected=ANY)
+        record(self.ledger, state)
+
+    def phase(self) -> Phase | None:
+        state = read_state(self.store, "recommender")
+        return state.phase if state else None
+
+
+def _quiet(settings: Settings) -> Settings:
+    traffic = settings.traffic.model_copy(update={"in_jobs": False})
+    rollout = settings.rollout.model_copy(update={"tick_seconds": 0.01})
+    return settings.model_copy(update={"traffic": traffic, "rollout": rollout})
+
+
+def _upstream(name: str, settings: Settings, outcome: Outcome = Outcome.PASS) -> dg.AssetsDefinition:
+    asked = gates(settings) | {CHALLENGER_SERVICE: tuple(CHECKS)}
+    order = RELEASE_ASSETS[: RELEASE_ASSETS.index(SHADOW_COMPARISON)]
+    place = order.index(name)
+
+    @dg.asset(
+        name=name,
+        deps=[order[place - 1]] if place else [],
+        check_specs=[dg.AssetCheckSpec(check, asset=name, blocking=True) for check in asked.get(name, ())],
+    )
+    def made() -> dg.MaterializeResult:  # type: ignore[type-arg]
+        results = [check_result(verdict(check, outcome)) for check in asked.get(name, ())]
+        return dg.MaterializeResult(check_results=results)
+
+    return made
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+        yield House(tmp_path / "home", instance)
+
+
+def checks_of(result: Any) -> dict[str, tuple[bool, dg.AssetCheckSeverity]]:
+    return {
+        e.check_name: (e.passed, e.severity)
+        for e in result.get_asset_check_evaluations()
+        if e.asset_key.path[-1] == CANARY
+    }
+
+
+def failure_of(result: Any) -> str:
+    events = [e for e in result.all_events if e.is_step_failure]
+    return " ".join(str(e.step_failure_data.user_failure_data or e.step_failure_data.error) for e in events)
+
+
+def test_the_checks_of_the_canary_are_those_that_are_analysed() -> None:
+    assert set(CANARY_CHECKS) == set(ALL_CHECKS)
+
+
+def test_a_first_model_goes_from_rows_to_champion_in_one_job(house: House) -> None:
+    result = house.run(RELEASE_JOB)
+    assert result.success, failure_of(result)
+    assert house.phase() is Phase.CHAMPION
+    metadata = result.asset_materializations_for_node(CHAMPION)[0].metadata
+    assert metadata["model_version"].value == "2"
+    assert Path(house.registry.folder, "champion.alias").read_text() == "2"
+    # Nothing was compared: the checks warn, they do not pass.
+    assert set(checks_of(result).values()) == {(False, dg.AssetCheckSeverity.WARN)}
+
+
+def test_the_release_job_fails_when_the_release_ends_without_a_champion(house: House) -> None:
+    house.stand(Phase.CHAMPION, champion=None)
+    config = {"deadline_seconds": 0.3}
+    plan = house.settings.rollout.plan.model_copy(update=config)
+    house.settings = house.settings.model_copy(
+        update={"rollout": house.settings.rollout.model_copy(update={"plan": plan})}
+    )
+    house.stand(Phase.CANARY, ago=10_000)
+    result = house.run(ADVANCE_JOB, [CANARY, CHAMPION])
+    assert not result.success
+    assert "rolled_back" in failure_of(result)
+    assert house.phase() is Phase.ROLLED_BACK
+    assert not result.asset_materializations_for_node(CHAMPION)
+
+
+def test_the_job_release_stays_until_the_release_is_decided(house: House) -> None:
+    house.stand(Phase.CANARY, ago=599.0)
+    config = {"ops": {CANARY: {"config": {"until": "decided"}}}}
+    result = house.run(ADVANCE_JOB, [CANARY], config)
+    assert not result.success
+    assert house.phase() is Phase.ROLLED_BACK
+    assert "deadline" in failure_of(result)
+    assert {passed for passed, _ in checks_of(result).values()} == {False}
+
+
+def test_one_tick_that_holds_is_a_run_that_succeeds_and_says_why(house: House) -> None:
+    house.stand(Phase.CANARY)
+    result = house.run(ADVANCE_JOB, [CANARY, CHAMPION])
+    assert result.success, failure_of(result)
+    metadata = result.asset_materializations_for_node(CANARY)[0].metadata
+    assert metadata["action"].value == "hold"
+    assert metadata["weight"].value.startswith("![weight over time](data:image/png;base64,")
+    assert set(checks_of(result)) == set(CANARY_CHECKS)
+    assert not result.asset_materializations_for_node(CHAMPION)
+
+
+def test_a_gate_that_did_not_pass_for_this_version_opens_nothing(house: House) -> None:
+    result = house.run(ADVANCE_JOB, [SHADOW_COMPARISON])
+    assert not result.success
+    assert "is not released" in failure_of(result)
+    assert house.phase() is None
+
+
+@pytest.mark.parametrize("phase", [Phase.ROLLED_BACK, Phase.REJECTED, Phase.HELD])
+def test_the_champion_is_nobody_whom_the_ledger_did_not_promote(house: House, phase: Phase) -> None:
+    house.stand(phase)
+    result = house.run(ADVANCE_JOB, [CHAMPION])
+    assert not result.success
+    assert "not promoted" in failure_of(result)
+    assert not Path(house.registry.folder, "champion.alias").exists()
+
+
+def sensed(house: House) -> dg.RunRequest | dg.SkipReason:
+    sensor = (
+        house.definitions.resolve_sensor_def("canary_sensor")
+        if hasattr(house.definitions, "resolve_sensor_def")
+        else house.definitions.get_sensor_def("canary_sensor")
+    )
+    context = dg.build_sensor_context(
+        instance=house.instance,
+        resources={
+            "platform": StorePlatform(home=str(house.settings.home), config_file=str(house.settings.config_file)),
+            "registry": house.registry,
+        },
+    )
+    found = sensor(context)
+    assert isinstance(found, dg.RunRequest | dg.SkipReason)
+    return found
+
+
+def test_the_sensor_skips_without_a_release(house: House) -> None:
+    assert isinstance(sensed(house), dg.SkipReason)
+
+
+def test_the_sensor_starts_no_run_for_a_hold_but_renews_the_lease(house: House) -> None:
+    house.stand(Phase.CANARY, ago=25)
+    before = read_state(house.store, "recommender")
+    found = sensed(house)
+    after = read_state(house.store, "recommender")
+    assert isinstance(found, dg.SkipReason)
+    assert before
+    assert after
+    assert after.lease > before.lease
+
+
+def test_the_sensor_asks_for_a_move_once_whatever_it_is_asked(house: House) -> None:
+    house.stand(Phase.CANARY, ago=10_000)
+    first, second = sensed(house), sensed(house)
+    assert isinstance(first, dg.RunRequest)
+    assert isinstance(second, dg.RunRequest)
+    assert first.run_key == second.run_key
+    assert first.run_key.startswith("canary:v2:rel-2:3:rolled_back:")
+    assert first.asset_selection == [dg.AssetKey(CANARY), dg.AssetKey(CHAMPION)]
+
+
+def test_the_sensor_leaves_a_release_to_the_run_in_flight_while_its_lease_is_fresh(house: House) -> None:
+    job = house.definitions.resolve_job_def(ADVANCE_JOB)
+    house.instance.create_run_for_job(job, status=dg.DagsterRunStatus.STARTED)
+    house.stand(Phase.CANARY, ago=1)
+    found = sensed(house)
+    assert isinstance(found, dg.SkipReason)
+    assert "looks after" in str(found.skip_message)
+    house.stand(Phase.CANARY, ago=20)  # a run that lived would have renewed it
+    assert "looks after" not in str(sensed(house))
+
+
+def test_the_sensor_sees_an_end_through_once(house: House) -> None:
+    house.stand(Phase.ROLLED_BACK)
+    assert isinstance(sensed(house), dg.RunRequest)
+    house.run(ADVANCE_JOB, [CANARY])
+    assert isinstance(sensed(house), dg.SkipReason)
