@@ -30,7 +30,7 @@ def ndcg_at(rows: pl.DataFrame, scores: Scores, *, k: int = 10) -> float | None:
         return None
     top = ranked.filter(pl.col("rank") <= k)
     got = (pl.col("gain") / (pl.col("rank") + 1).log(2)).sum().alias("dcg")
-    users = top.group_by(GROUP).agg(got, pl.col("positives").first())
+    users = top.group_by(GROUP, maintain_order=True).agg(got, pl.col("positives").first())
     ideal = np.cumsum(1 / np.log2(np.arange(2, k + 2)))
     best = ideal[np.minimum(users["positives"].to_numpy().astype(int), k) - 1]
     return float(np.mean(users["dcg"].to_numpy() / best))

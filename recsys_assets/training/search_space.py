@@ -48,7 +48,7 @@ SPACE: tuple[Parameter, ...] = (
     Parameter("num_leaves", "int", 7, 63, log=True),
     Parameter("min_data_in_leaf", "int", 10, 300, log=True),
     Parameter("num_boost_round", "int", 50, 400, log=True),
-    Parameter("feature_fraction", "float", 0.4, 1.0),
+    Parameter("feature_fraction", "float", 0.1, 1.0),
     Parameter("lambda_l2", "float", 0.001, 10.0, log=True),
 )
 
