@@ -1,0 +1,31 @@
+"""Every benchmark that needs nothing but the project, one after another: `make bench`.
+
+Here: the order. Not here: clicks_pipeline.py, which needs a data set that the project does not have.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+ALL = (
+    "definitions_loading",
+    "install_size",
+    "as_of_join",
+    "recommendation_quality",
+    "serving_latency",
+    "demo_story",
+)
+
+
+def main() -> int:
+    failed = [
+        name for name in ALL if subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode
+    ]
+    for name in failed:
+        print(f"benchmark {name} failed", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
