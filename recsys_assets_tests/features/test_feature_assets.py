@@ -131,7 +131,8 @@ def test_the_online_store_holds_the_newest_rows_and_its_check_sees_a_changed_val
     assert row is not None
     assert (row["events_1d"], row["events_7d"], row["event_time"]) == (2, 4, _at(1) + timedelta(hours=12))
 
-    only = dg.AssetSelection.all_asset_checks() & dg.AssetSelection.checks_for_assets(ONLINE)
+    name = "online_values_equal_offline_values"
+    only = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey("online_features"), name))
     wrong = world.tables.read("user_features").filter(pl.col("day") == _day(1)).drop("day")
     world.store.write_online("user_features", wrong.with_columns(events_1d=pl.lit(99)))
     job = dg.define_asset_job("only_the_check", selection=only)
