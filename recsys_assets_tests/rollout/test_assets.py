@@ -137,7 +137,7 @@ def _upstream(name: str, settings: Settings, outcome: Outcome = Outcome.PASS) ->
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as instance:
+    with dg.DagsterInstance.ephemeral() as instance:
         yield House(tmp_path / "home", instance)
 
 
