@@ -1,7 +1,7 @@
 """From a file of clicks to the evaluation report: wall time and peak memory by job, each job a process of its own.
 
-Here: `python -m benchmarks.clicks_pipeline FILE` on a Parquet file with user_id, item_id and timestamp_ms, such as the Globo.com
-news clicks (G1; academic use only, not part of this project). Not here: the demo's data.
+Here: `python -m benchmarks.clicks_pipeline FILE` on a Parquet file with user_id, item_id and timestamp_ms, such as the
+Globo.com news clicks (G1; academic use only, not part of this project). Not here: the demo's data.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ warnings.simplefilter("ignore")
 start = time.perf_counter()
 from recsys_assets.definitions import defs
 repository = defs.get_repository_def()
-heavy = sorted({"feast", "mlflow", "evidently", "lightgbm", "pandas", "implicit", "kubernetes"} & set(__import__("sys").modules))
+names = {"feast", "mlflow", "evidently", "lightgbm", "pandas", "implicit", "kubernetes"}
+heavy = sorted(names & set(__import__("sys").modules))
 print(json.dumps({"seconds": time.perf_counter() - start, "heavy": heavy,
     "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     "assets": len(list(repository.asset_graph.get_all_asset_keys()))}))

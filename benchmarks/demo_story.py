@@ -1,6 +1,6 @@
 """Wall time and peak memory of `recsys-assets demo` by scene, in a home of its own.
 
-Here: `python -m benchmarks.demo_story`. The memory is the sum over all processes of the home, shared pages counted once.
+Here: `python -m benchmarks.demo_story`. Memory: the sum over all processes of the home, shared pages once.
 """
 
 from __future__ import annotations

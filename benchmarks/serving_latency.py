@@ -27,10 +27,17 @@ from recsys_assets.columns import DAY, EVENT_TIME, INTERACTIONS, ITEM, USER
 from recsys_assets.features.as_of_join import newest
 from recsys_assets.features.windows import item_feature_rows, user_feature_rows
 from recsys_assets.interactions import movielens
-from recsys_assets.platform.interface import STICKY_HEADER_ANNOTATION, VIRTUAL_SERVICE
+from recsys_assets.platform.interface import (
+    ANY,
+    INFERENCE_SERVICE,
+    STICKY_HEADER_ANNOTATION,
+    VIRTUAL_SERVICE,
+    Platform,
+    ServiceStatus,
+)
 from recsys_assets.platform.local import stack
 from recsys_assets.platform.local.store import open_store
-from recsys_assets.recommender.bundle import write_bundle
+from recsys_assets.recommender.bundle import bundle_digest, write_bundle
 from recsys_assets.recommender.ranker import feature_columns, fit_ranker
 from recsys_assets.recommender.recommender import Recommender, assemble
 from recsys_assets.recommender.rows import rows_at_cut
@@ -49,6 +56,7 @@ class Measured:
     p50_ms: float
     p99_ms: float
     answers_per_second: float
+    not_full: float
 
 
 def main() -> None:
@@ -68,24 +76,34 @@ def main() -> None:
 
 
 def measure_all(asked: argparse.Namespace, settings: Settings, recommender: Recommender) -> None:
-    """Interleave the repeats at the server and at the gateway, and write the result."""
-    address = f"127.0.0.1:{settings.serving.gateway_port}"
-    places = {"direct": deployed(settings), "through_envoy": address}
-    path = f"/v1/models/{settings.model_name}:predict"
-    users = recommender.users()
+    """Interleave the repeats at the server and at the gateway, and write the result.
+
+    First every answer is ranked anew, then with rankings kept, as the server runs by default.
+    """
+    gateway = f"127.0.0.1:{settings.serving.gateway_port}"
+    figures: dict[str, float] = {"rank_in_process_cpu_p50_ms": in_process_ms(recommender), **candidates(recommender)}
+    for kind, more in (("ranked_anew", ["--cached-users", "0"]), ("returning_users", [])):
+        places = {f"{kind}_direct": deployed(settings, more), f"{kind}_through_envoy": gateway}
+        figures |= compare(asked, places, f"/v1/models/{settings.model_name}:predict", recommender.users())
+    harness.write("serving_latency", command="python -m benchmarks.serving_latency", figures=figures, peers={})
+
+
+def compare(asked: argparse.Namespace, places: dict[str, str], path: str, users: list[str]) -> dict[str, float]:
+    """The figures of two addresses, by name; the first round over all users is not counted."""
     found: dict[str, list[Measured]] = {place: [] for place in places}
     for place in places.values():
-        asyncio.run(measure(place, path, users, 300, asked.connections))
+        asyncio.run(ask(place, path, users, len(users)))
     for _ in range(asked.repeats):
         for name, place in places.items():
             found[name].append(asyncio.run(measure(place, path, users, asked.requests, asked.connections)))
-    figures: dict[str, float] = {"rank_in_process_cpu_p50_ms": in_process_ms(recommender), **candidates(recommender)}
+    figures: dict[str, float] = {}
     for name, repeats in found.items():
         figures |= harness.Interval.of([m.p50_ms for m in repeats]).figures(f"{name}_p50", "ms", 3)
         figures |= harness.Interval.of([m.p99_ms for m in repeats]).figures(f"{name}_p99", "ms", 3)
         rates = [m.answers_per_second for m in repeats]
         figures |= harness.Interval.of(rates).figures(f"{name}_{asked.connections}_connections", "per_second", 0)
-    harness.write("serving_latency", command="python -m benchmarks.serving_latency", figures=figures, peers={})
+        figures[f"{name}_not_full_share"] = round(max(m.not_full for m in repeats), 4)
+    return figures
 
 
 def make_settings(folder: Path) -> Settings:
@@ -127,10 +145,9 @@ def prepare(settings: Settings) -> Recommender:
     return recommender
 
 
-def deployed(settings: Settings) -> str:
-    """Deploy the bundle, give it the whole route, and wait until the gateway has it; the server's own address."""
-    from recsys_assets.recommender.bundle import bundle_digest
-
+def deployed(settings: Settings, more: Sequence[str]) -> str:
+    """Deploy the bundle, with these arguments more, and give it the whole route; returns the server's own address."""
+    digest = bundle_digest(settings.path("bundles", VERSION))
     model = ModelVersion(
         name=settings.model_name,
         version=VERSION,
@@ -138,47 +155,56 @@ def deployed(settings: Settings) -> str:
         feature_service="ranker_v1",
         table_versions={},
         code_version="0",
-        bundle_digest=bundle_digest(settings.path("bundles", VERSION)),
-        as_of=datetime.now(UTC),
+        bundle_digest=digest,
+        as_of=datetime(1998, 4, 23, tzinfo=UTC),
     )
     platform = open_store(settings)
     done = deploy(model, settings, platform)
     failed = [f"{v.check}: {v.reason}" for v in done.verdicts if not v.passed]
-    if failed or done.status is None or done.status.url is None:
+    if failed:
         raise SystemExit(f"not deployed: {failed}")
+    manifest = platform.get(INFERENCE_SERVICE, model.service_name) or {}
+    manifest["spec"]["predictor"]["containers"][0]["args"] += more
+    platform.apply(manifest, expected=manifest["metadata"]["resourceVersion"])
     route = {"destination": {"host": model.service_name}, "weight": 10_000}
-    platform.apply(
-        {
-            "apiVersion": "networking.istio.io/v1",
-            "kind": VIRTUAL_SERVICE,
-            "metadata": {"name": model.name, "annotations": {STICKY_HEADER_ANNOTATION: "x-user-id"}},
-            "spec": {"hosts": [model.name], "http": [{"route": [route]}]},
-        },
-        expected=None,
-    )
-    deadline = time.monotonic() + 30
-    while not (status := platform.status(VIRTUAL_SERVICE, model.name)).ready:
+    virtual_service = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": VIRTUAL_SERVICE,
+        "metadata": {"name": model.name, "annotations": {STICKY_HEADER_ANNOTATION: "x-user-id"}},
+        "spec": {"hosts": [model.name], "http": [{"route": [route]}]},
+    }
+    platform.apply(virtual_service, expected=ANY)
+    settled(platform, VIRTUAL_SERVICE, model.name)
+    return str(settled(platform, INFERENCE_SERVICE, model.service_name).url).removeprefix("http://")
+
+
+def settled(platform: Platform, kind: str, name: str) -> ServiceStatus:
+    """The status once it is ready on its present generation."""
+    deadline = time.monotonic() + 60
+    while not (status := platform.status(kind, name)).ready:
         if time.monotonic() > deadline:
-            raise SystemExit(f"the gateway has no route: {status.reason}")
+            raise SystemExit(f"{name} does not get ready: {status.reason}")
         time.sleep(0.1)
-    return done.status.url.removeprefix("http://")
+    return status
 
 
 async def measure(address: str, path: str, users: Sequence[str], requests: int, connections: int) -> Measured:
     """Times of requests one after the other, then the rate with several connections at once."""
-    times = await ask(address, path, users, requests)
+    times, degraded = await ask(address, path, users, requests)
+    each = requests // connections
     started = time.perf_counter()
-    await asyncio.gather(*(ask(address, path, users[n:], requests // connections) for n in range(connections)))
-    rate = requests // connections * connections / (time.perf_counter() - started)
+    busy = await asyncio.gather(*(ask(address, path, users[n:], each) for n in range(connections)))
+    rate = each * connections / (time.perf_counter() - started)
+    not_full = (degraded + sum(others for _, others in busy)) / (requests + each * connections)
     ordered = sorted(times)
-    return Measured(_quantile(ordered, 0.5), _quantile(ordered, 0.99), rate)
+    return Measured(_quantile(ordered, 0.5), _quantile(ordered, 0.99), rate, not_full)
 
 
-async def ask(address: str, path: str, users: Sequence[str], requests: int) -> list[float]:
-    """Milliseconds of each request on one connection. Only full answers count: anything else ends the benchmark."""
+async def ask(address: str, path: str, users: Sequence[str], requests: int) -> tuple[list[float], int]:
+    """Milliseconds of each request on one connection, and how many came from another rung than `full`."""
     host, port = address.split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    times = []
+    times, others = [], 0
     for number in range(requests):
         user = users[number % len(users)]
         body = b'{"instances":[{"user_id":"%s","k":10}]}' % user.encode()
@@ -192,11 +218,12 @@ async def ask(address: str, path: str, users: Sequence[str], requests: int) -> l
         length = int(answered.split("content-length: ")[1].split("\r\n")[0])
         content = await reader.readexactly(length)
         times.append((time.perf_counter() - started) * 1_000)
-        if " 200 " not in answered.split("\r\n")[0] or "x-recsys-rung: full" not in answered:
-            raise SystemExit(f"not a full answer: {answered}{content.decode()}")
+        if " 200 " not in answered.split("\r\n")[0]:
+            raise SystemExit(f"not an answer: {answered}{content.decode()}")
+        others += "x-recsys-rung: full" not in answered
     writer.close()
     assert len(json.loads(content)["predictions"][0]["items"]) == 10
-    return times
+    return times, others
 
 
 def in_process_ms(recommender: Recommender, count: int = 300) -> float:

@@ -6,8 +6,10 @@ Here: order, telling, time and memory, the exit code. Not here: what a scene doe
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 from rich.console import Console
@@ -33,13 +35,15 @@ def play(settings: Settings, *, keep_running: bool = False) -> int:
     It starts afresh each time, so it can be run again, and after an interruption: what an earlier demo left is
     stopped and removed first, and nothing else is ever removed.
     """
-    console = Console(highlight=False, width=min(120, Console().width), soft_wrap=False)
+    # A log file or a pipe has no width of its own; the table of releases wants room.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     try:
         start_afresh(settings)
     except NotADemoHomeError as refused:
         Console(stderr=True, highlight=False).print(str(refused), markup=False)
         return 1
     home.adopt(settings)
+    quieten()
     stage = Stage(settings, console)
     readings: dict[str, Reading] = {}
     held = True
@@ -54,6 +58,13 @@ def play(settings: Settings, *, keep_running: bool = False) -> int:
     _write_readings(settings.path("demo.json"), readings, held)
     _tell_end(stage, readings, held)
     return 0 if held else 1
+
+
+def quieten() -> None:
+    """Keep the libraries' warnings and notes out of the story; every run's own log stands in the Dagster instance."""
+    warnings.simplefilter("ignore")
+    for name in ("mlflow", "alembic", "dagster"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def start_afresh(settings: Settings) -> None:
