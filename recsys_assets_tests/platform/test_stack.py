@@ -17,7 +17,7 @@ import pytest
 from recsys_assets.platform.interface import INFERENCE_SERVICE, Unavailable
 from recsys_assets.platform.local import stack
 from recsys_assets.platform.local.programs import COLLECTOR, ENVOY, RECONCILER
-from recsys_assets.platform.local.store import open_store
+from recsys_assets.platform.local.reconciler import only_one
 from recsys_assets.platform.local.supervisor import Supervisor, socket_path
 from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.settings import Settings
@@ -51,9 +51,11 @@ def pids(settings: Settings) -> dict[str, int | None]:
     return {name: state.pid for name, state in stack.running(settings).items()}
 
 
-def test_starting_again_changes_nothing_and_stopping_leaves_nothing(settings: Settings) -> None:
+def test_stopping_leaves_nothing_behind_and_the_next_start_brings_all_back(settings: Settings) -> None:
     stack.start(settings, TWO)
-    Home(settings).serve("1")
+    home = Home(settings)
+    home.serve("1")
+    url = home.store.status(INFERENCE_SERVICE, "films-v1").url
     before = pids(settings)
     assert len(before) == 3
     stack.start(settings, TWO)
@@ -63,18 +65,10 @@ def test_starting_again_changes_nothing_and_stopping_leaves_nothing(settings: Se
     assert processes(settings) == []
     assert stack.running(settings) == {}
     assert list(settings.home.rglob("*.sock*")) == []
-    assert not open_store(settings).status(INFERENCE_SERVICE, "films-v1").ready
-    stack.stop(settings)
-
-
-def test_services_come_back_with_the_next_start(settings: Settings) -> None:
-    stack.start(settings, TWO)
-    home = Home(settings)
-    home.serve("1")
-    port = home.store.status(INFERENCE_SERVICE, "films-v1").url
+    assert not home.store.status(INFERENCE_SERVICE, "films-v1").ready
     stack.stop(settings)
     stack.start(settings, TWO)
-    assert home.until_service("1", lambda s: s.ready).url == port
+    assert home.until_service("1", lambda s: s.ready).url == url
 
 
 def test_three_starters_at_once_start_one_stack(settings: Settings) -> None:
@@ -161,11 +155,11 @@ def test_a_path_that_supervisor_would_misread_is_refused(tmp_path: Path) -> None
 
 
 def test_a_program_that_gives_up_is_told_with_its_last_words(settings: Settings) -> None:
-    settings.path("logs").mkdir(parents=True)
-    # The collector cannot make its folder where a file stands.
-    settings.path("logs", "feedback").write_text("in the way")
-    with pytest.raises(Unavailable, match=r"program/collector: does not stay up; it said last: .*feedback"):
-        stack.start(settings, (COLLECTOR,))
+    settings.path("platform").mkdir(parents=True)
+    with only_one(settings.path("platform", "reconciler.lock")):
+        told = "program/reconciler: does not stay up; it said last: .*another reconciler holds"
+        with pytest.raises(Unavailable, match=told):
+            stack.start(settings, (RECONCILER,))
 
 
 def test_a_home_too_deep_for_a_socket_works_beside_another_one(tmp_path: Path, settings: Settings) -> None:

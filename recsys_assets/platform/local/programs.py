@@ -20,6 +20,8 @@ ENVOY, RECONCILER, COLLECTOR = "envoy", "reconciler", "collector"
 MLFLOW, WEBSERVER, DAEMON, GUARD = "mlflow", "dagster-webserver", "dagster-daemon", "guard"
 CORE: Final = (RECONCILER, ENVOY, COLLECTOR)
 ALL: Final = (*CORE, GUARD, MLFLOW, WEBSERVER, DAEMON)
+# Those that act on what they see. They stop first, or they would see a platform that is falling apart, and act.
+CONTROLLERS: Final = (DAEMON, GUARD, RECONCILER)
 MODEL_PREFIX: Final = "model-"
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 
@@ -81,8 +83,9 @@ def _stack(settings: Settings) -> list[Program]:
             dagster_home,
             serving.dagster_port,
             "serving.dagster_port",
+            stop_seconds=5,
         ),
-        Program(DAEMON, [*python, "dagster._daemon", "run", *location], dagster_home),
+        Program(DAEMON, [*python, "dagster._daemon", "run", *location], dagster_home, stop_seconds=5),
     ]
 
 

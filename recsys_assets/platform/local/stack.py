@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from recsys_assets.platform.local.gateway import Gateway
 from recsys_assets.platform.local.instances import port_is_free
 from recsys_assets.platform.local.programs import (
     ALL,
+    CONTROLLERS,
     CORE,
     ENVOY,
     MODEL_PREFIX,
@@ -42,8 +42,8 @@ from recsys_assets.settings import Settings
 __all__ = ["ALL", "CORE", "running", "start", "stop"]
 
 STOP_SECONDS: Final = 60.0
-# Ending once at the start may be bad luck with a port; ending so often is not.
-CRASHES: Final = 3
+# Ending once at the start may be bad luck with a port; a program that must be started more often than this is broken.
+STARTS: Final = 2
 _POLL_SECONDS = 0.05
 
 
@@ -72,6 +72,8 @@ def stop(settings: Settings) -> None:
         supervisor = Supervisor(settings)
         pid = _pid(supervisor)
         if supervisor.is_running():
+            supervisor.ask_to_stop(CONTROLLERS)
+            processes.wait_until(lambda: _have_stopped(supervisor, CONTROLLERS), seconds=STOP_SECONDS)
             supervisor.shut_down()
             if pid is not None:
                 processes.wait_until(lambda: not processes.is_alive(pid), seconds=STOP_SECONDS)
@@ -170,24 +172,25 @@ def _make_socket_folder(supervisor: Supervisor) -> None:
 def _await(settings: Settings, supervisor: Supervisor, wanted: Sequence[Program]) -> None:
     """Wait until each program answers; one that keeps ending ends the waiting, with its last words."""
     deadline = time.monotonic() + settings.serving.ready_timeout_seconds
-    waiting, crashes, before = list(wanted), Counter[str](), dict[str, str]()
+    waiting, starts = list(wanted), dict[str, set[int]]()
     while waiting:
-        now = {p.name: _state_word(supervisor, p) for p in waiting}
-        crashes.update(n for n, state in now.items() if state == "BACKOFF" and before.get(n) != "BACKOFF")
-        before = now
+        states = supervisor.states()
         for each in waiting:
-            if now[each.name] in {"FATAL", "absent"} or crashes[each.name] >= CRASHES:
+            state = states.get(each.name)
+            if state is None or state.state == "FATAL":
                 raise _given_up(supervisor, each, "does not stay up")
-        waiting = [p for p in waiting if now[p.name] != "RUNNING" or not _answers(settings, p)]
+            starts.setdefault(each.name, set()).add(state.started_at)
+            if len(starts[each.name]) > STARTS:
+                raise _given_up(supervisor, each, "does not stay up")
+        waiting = [p for p in waiting if states[p.name].state != "RUNNING" or not _answers(settings, p)]
         if waiting and time.monotonic() > deadline:
-            raise _given_up(supervisor, waiting[0], f"is {now[waiting[0].name]}, but does not answer")
+            raise _given_up(supervisor, waiting[0], f"is {states[waiting[0].name].state}, but does not answer")
         if waiting:
             time.sleep(_POLL_SECONDS)
 
 
-def _state_word(supervisor: Supervisor, what: Program) -> str:
-    state = supervisor.states().get(what.name)
-    return "absent" if state is None else state.state
+def _have_stopped(supervisor: Supervisor, names: Sequence[str]) -> bool:
+    return all(state.is_down for name, state in supervisor.states().items() if name in names)
 
 
 def _given_up(supervisor: Supervisor, what: Program, how: str) -> Unavailable:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import tempfile
 import xmlrpc.client
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -33,6 +33,7 @@ class ProgramState:
     state: str
     pid: int | None
     description: str
+    started_at: int = 0
 
     @property
     def is_up(self) -> bool:
@@ -101,7 +102,13 @@ class Supervisor:
         self._tolerate({_BAD_NAME}, "removeProcessGroup", name)
         return True
 
+    def ask_to_stop(self, names: Collection[str]) -> None:
+        for name in names:
+            self._stop(name, wait=False)
+
     def shut_down(self) -> None:
+        """Stop all programs at once, then supervisor itself."""
+        self._call(lambda s: s.stopAllProcesses(True))
         self._call(lambda s: s.shutdown())
 
     def log_tail(self, name: str, *, lines: int = 5) -> str:
@@ -158,4 +165,5 @@ class Supervisor:
 
 
 def _state(info: dict[str, Any]) -> ProgramState:
-    return ProgramState(info["name"], info["statename"], info["pid"] or None, info["spawnerr"] or info["description"])
+    said = info["spawnerr"] or info["description"]
+    return ProgramState(info["name"], info["statename"], info["pid"] or None, said, int(info["start"]))
