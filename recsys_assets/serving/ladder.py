@@ -53,12 +53,20 @@ class Answer:
     flags: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A user's last ranking, with the state of knowledge that it came from."""
+
+    state: int
+    ranking: Ranking
+
+
 class Ladder:
     """Answers always: each rung needs less than the one above it."""
 
     def __init__(self, recommender: Ranks, *, cached_users: int = 50_000) -> None:
         self._recommender, self._cached_users = recommender, cached_users
-        self._cache: OrderedDict[str, Ranking] = OrderedDict()
+        self._cache: OrderedDict[str, _Kept] = OrderedDict()
 
     def answer(self, user_id: str, k: int, lookup: Lookup, *, late: bool = False) -> Answer:
         """The best answer possible. `late`: the request used its time up waiting, so the ranker is left out."""
@@ -66,16 +74,18 @@ class Ladder:
         profile, rung, flags = self._profile(user_id, lookup, at)
         if profile is None:
             return self._popular(user_id, k, (), flags)
-        if late:
-            flags = (*flags, "late")
-        elif ranking := self._rank(profile, k, at):
-            self._remember(user_id, ranking)
+        state = _state(profile, at)
+        kept = self._kept(user_id, k)
+        if kept and kept.state == state:
+            # Nothing is known that was not known then, so the ranker would say the same again.
+            self._cache.move_to_end(user_id)
+            return Answer(user_id, kept.ranking.items[:k], kept.ranking.scores[:k], rung, flags)
+        if not late and (ranking := self._rank(profile, k, at)):
+            self._keep(user_id, _Kept(state, ranking))
             return Answer(user_id, ranking.items, ranking.scores, rung, flags)
-        else:
-            flags = (*flags, "ranker_failed")
-        cached = self._cache.get(user_id)
-        if cached and len(cached.items) >= k:
-            return Answer(user_id, cached.items[:k], cached.scores[:k], "cached", flags)
+        flags = (*flags, "late" if late else "ranker_failed")
+        if kept:
+            return Answer(user_id, kept.ranking.items[:k], kept.ranking.scores[:k], "cached", flags)
         return self._popular(user_id, k, profile.recent_items, flags)
 
     def answer_given(self, profile: UserProfile, k: int) -> Answer:
@@ -113,10 +123,12 @@ class Ladder:
         usable = bool(ranking.items) and all(map(math.isfinite, ranking.scores))
         return ranking if usable else None
 
-    def _remember(self, user_id: str, ranking: Ranking) -> None:
+    def _kept(self, user_id: str, k: int) -> _Kept | None:
         kept = self._cache.get(user_id)
-        if kept is None or len(ranking.items) >= len(kept.items):
-            self._cache[user_id] = ranking
+        return kept if kept and len(kept.ranking.items) >= k else None
+
+    def _keep(self, user_id: str, kept: _Kept) -> None:
+        self._cache[user_id] = kept
         self._cache.move_to_end(user_id)
         if len(self._cache) > self._cached_users:
             self._cache.popitem(last=False)
@@ -139,6 +151,11 @@ def merge(user_id: str, snapshot: UserProfile | None, row: Mapping[str, Any], *,
     current = expire_row(numbers, feature_time=row[EVENT_TIME], at=at)
     features = {name: float(value) for name, value in current.items() if _is_number(value)}
     return UserProfile(user_id, {**(snapshot.features if snapshot else {}), **features}, items, times)
+
+
+def _state(profile: UserProfile, at: datetime) -> int:
+    """A number that changes when anything changes that the ranker sees of this user."""
+    return hash((at, *profile.recent_items, *profile.recent_times, *profile.features.items()))
 
 
 def _is_number(value: Any) -> bool:

@@ -15,6 +15,9 @@ from recsys_assets.serving.ladder import Lookup
 FAILURES_BEFORE_PAUSE = 3
 PAUSE_SECONDS = 1.0
 _THREADS = 4
+# The reader keeps its own deadline. This is for one that hangs, with room for the waiting on a busy machine, which is
+# not the store's doing.
+_HANGING = 3.0
 
 
 class ReadsUsers(Protocol):
@@ -47,7 +50,7 @@ class OnlineLookups:
             self._pool, self._reader.read_user, user_id, self._timeout_ms
         )
         try:
-            row = await asyncio.wait_for(running, self._timeout_ms / 1_000)
+            row = await asyncio.wait_for(running, self._timeout_ms * _HANGING / 1_000)
         except TimeoutError:
             return self._failed("online_store_slow")
         except self._failures:

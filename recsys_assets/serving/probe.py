@@ -43,8 +43,7 @@ def observe(
         with httpx.Client(base_url=url, timeout=timeout_seconds, trust_env=False) as client:
             said = [_version_by_metadata(client, name)]
             answers = [_ask(client, name, _given(request)) for request in golden]
-            users = [request.user_id for request in golden]
-            timed = _time(client, name, users, k)
+            timed = _time(client, name, golden, k)
     except (httpx.HTTPError, ValueError, LookupError, TypeError) as failed:
         return Observed(error=f"{type(failed).__name__}: {failed}")
     said += [answer["model_version"] for answer in answers if answer is not None]
@@ -81,10 +80,12 @@ def _ranked(answer: dict[str, Any] | None) -> Ranked | None:
     return Ranked([str(entry["item_id"]) for entry in shown], [float(entry["score"]) for entry in shown])
 
 
-def _time(client: httpx.Client, name: str, users: Sequence[str], k: int) -> list[float]:
+def _time(client: httpx.Client, name: str, golden: Sequence[GoldenRequest], k: int) -> list[float]:
+    """Every other request brings its profile along: the server may keep rankings of users, but never of those."""
     timed = []
     for number in range(WARM_UP + TIMED_REQUESTS):
-        instance = {"user_id": users[number % len(users)], "k": k}
+        request = golden[number // 2 % len(golden)]
+        instance = _given(request) if number % 2 else {"user_id": request.user_id, "k": k}
         started = perf_counter()
         client.post(f"/v1/models/{name}:predict", json={"instances": [instance]}).raise_for_status()
         timed.append((perf_counter() - started) * 1_000)

@@ -39,6 +39,7 @@ class Options:
     online_store: Path
     online_timeout_ms: float
     deadline_ms: float
+    cached_users: int
     fault: str | None
 
 
@@ -55,6 +56,7 @@ def parse_options(arguments: list[str]) -> Options:
     parser.add_argument("--online-store", type=Path)
     parser.add_argument("--online-timeout-ms", type=float, default=50.0)
     parser.add_argument("--deadline-ms", type=float, default=200.0, help="after it the ranker is left out")
+    parser.add_argument("--cached-users", type=int, default=50_000, help="whose last ranking is kept; 0 is nobody")
     parser.add_argument("--fault", choices=("slow", "failing", "crossed_users"), help="a drill, see faults.py")
     given = parser.parse_args(arguments)
     home = given.home.absolute()
@@ -69,6 +71,7 @@ def parse_options(arguments: list[str]) -> Options:
         online_store=given.online_store or home / "feast" / "online.db",
         online_timeout_ms=given.online_timeout_ms,
         deadline_ms=given.deadline_ms,
+        cached_users=given.cached_users,
         fault=given.fault,
     )
 
@@ -126,7 +129,7 @@ def serve(options: Options) -> None:
     served = Served(
         name=manifest.model,
         version=manifest.version,
-        ladder=Ladder(recommender),
+        ladder=Ladder(recommender, cached_users=options.cached_users),
         lookups=OnlineLookups(
             OnlineReader(options.online_store),
             timeout_ms=options.online_timeout_ms,
@@ -156,6 +159,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_options(sys.argv[1:] if arguments is None else arguments)
     for name, value in _THREADS.items():
         os.environ.setdefault(name, value)
+    # A thread that reads the store asks for the interpreter a dozen times, and would wait 5 ms for it each time.
+    sys.setswitchinterval(0.000_5)
     from recsys_assets.serving.signing import BundleRefused
 
     try:

@@ -31,8 +31,10 @@ class Ranker:
     def __init__(self) -> None:
         self.failure: Exception | None = None
         self.score = 1.0
+        self.asked = 0
 
     def recommend(self, profile: UserProfile, *, k: int = 10, at: datetime | None = None) -> Ranking:
+        self.asked += 1
         if self.failure:
             raise self.failure
         items = [f"after-{profile.recent_items[-1]}", "b", "c"][:k]
@@ -100,8 +102,8 @@ def test_a_ranker_that_fails_is_replaced_by_its_last_answer_then_by_popular_item
     ladder = Ladder(ranker)
     ladder.answer("known", 2, row())
     ranker.failure = failure
-    assert told(ladder.answer("known", 2, row())) == ("cached", "after-new", ("ranker_failed",))
-    assert told(ladder.answer("known", 3, row()))[0] == "popular"
+    assert told(ladder.answer("known", 2, row("newer"))) == ("cached", "after-new", ("ranker_failed",))
+    assert told(ladder.answer("known", 3, row("newer")))[0] == "popular"
     assert told(ladder.answer("newcomer", 2, row("p1"))) == ("popular", "p2", ("ranker_failed",))
 
 
@@ -115,14 +117,28 @@ def test_a_late_request_does_not_wait_for_the_ranker() -> None:
     ladder = Ladder(Ranker())
     assert told(ladder.answer("known", 2, row(), late=True))[0] == "popular"
     ladder.answer("known", 2, row())
-    assert told(ladder.answer("known", 2, row(), late=True)) == ("cached", "after-new", ("late",))
+    assert told(ladder.answer("known", 2, row("newer"), late=True)) == ("cached", "after-new", ("late",))
+    assert told(ladder.answer("known", 2, row(), late=True)) == ("full", "after-new", ())
+
+
+def test_a_user_of_whom_nothing_new_is_known_is_not_ranked_again() -> None:
+    ranker = Ranker()
+    ladder = Ladder(ranker)
+    first = ladder.answer("known", 3, row())
+    assert ladder.answer("known", 3, row()) == first
+    assert list(ladder.answer("known", 2, row()).items) == list(first.items)[:2]
+    assert ranker.asked == 1
+    for changed in (row("newer"), row(time=NOON + 61), row(events_7d=5), Lookup(), DOWN):
+        before = ranker.asked
+        ladder.answer("known", 3, changed)
+        assert ranker.asked == before + (changed is not DOWN)  # the snapshot was ranked just before it
 
 
 def test_the_cache_forgets_who_was_not_seen_for_longest() -> None:
     ladder = Ladder(Ranker(), cached_users=2)
     for user in ("a", "b", "a", "c"):
         ladder.answer(user, 2, row())
-    assert [ladder.answer(user, 2, row(), late=True).rung for user in "abc"] == ["cached", "popular", "cached"]
+    assert [ladder.answer(user, 2, row("newer"), late=True).rung for user in "abc"] == ["cached", "popular", "cached"]
 
 
 def test_windows_of_a_row_written_long_ago_have_expired_as_in_training() -> None:
