@@ -154,11 +154,10 @@ class ModelRegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             raise RecordBroken(f"verdict {check} of version {version} is about another gate or version")
         return verdict
 
-    def page(self, version: str) -> str | None:
-        """Address of the version's page in MLflow's UI, where a server is configured."""
-        if not self.tracking_uri.startswith("http"):
-            return None
-        return f"{self.tracking_uri.rstrip('/')}/#/models/{self.model_name}/versions/{version}"
+    def page(self, version: str, *, local_ui: str) -> str:
+        """Address of the version's page in MLflow's UI: on the server, or on `local_ui` over the local database."""
+        server = self.tracking_uri if self.tracking_uri.startswith("http") else local_ui
+        return f"{server.rstrip('/')}/#/models/{self.model_name}/versions/{version}"
 
     def _by_alias(self, alias: Alias) -> ModelVersion | None:
         version = self._aliases().get(alias)

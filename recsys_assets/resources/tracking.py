@@ -28,7 +28,6 @@ class TrackedRun:
     """An open MLflow run. Metric names must not carry `@`: MLflow refuses it."""
 
     run_id: str
-    page: str | None
     client: MlflowClient
 
     def log_params(self, params: Mapping[str, object]) -> None:
@@ -119,7 +118,7 @@ class TrackingResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         status = "FAILED"
         try:
             with self._active(context, run_id, f"{asset}-{context.run.run_id[:8]}"):
-                yield TrackedRun(run_id, self._page(experiment_id, run_id), client)
+                yield TrackedRun(run_id, client)
             status = "FINISHED"
         finally:
             end_run(status)
@@ -157,11 +156,6 @@ class TrackingResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         # A server chooses where artifacts go; beside a local database they would land in the working folder.
         local = None if self.tracking_uri else (Path(self.home) / "mlflow" / "artifacts").as_uri()
         return str(client.create_experiment(self.experiment, artifact_location=local))
-
-    def _page(self, experiment_id: str, run_id: str) -> str | None:
-        if not self.tracking_uri.startswith("http"):
-            return None
-        return f"{self.tracking_uri.rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
 def _end_leftovers(client: MlflowClient, experiment_id: str, tags: Mapping[str, str]) -> None:

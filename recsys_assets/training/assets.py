@@ -4,11 +4,22 @@ Here: reading, calling the room's pure files, and metadata. Not here: any arithm
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
+from recsys_assets.resources.provenance import (
+    INDEX,
+    ROW_CHECKS,
+    ROWS,
+    agreed_pins,
+    pins_for,
+    pins_metadata,
+    pins_of,
+    refusals,
+    require_sound_rows,
+    rows_version,
+)
 from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.resources.tracking import TrackedRun, TrackingResource, attempt_of
@@ -23,8 +34,6 @@ if TYPE_CHECKING:
 GROUP = "training"
 OWNERS = ["team:recommender"]
 SOURCES = ["interactions", "items", "users", "user_features", "item_features"]
-ROWS, INDEX = "training_rows", "candidate_index"
-ROW_CHECKS = ("training_rows_do_not_leak", "training_rows_are_enough")
 SCORE_CHECK = "scores_are_not_degenerate"
 
 
@@ -79,8 +88,8 @@ def _training_rows(settings: Settings) -> dg.AssetsDefinition:
         from recsys_assets.training.rows import build_rows
 
         training = settings.training
-        with _refusals():
-            pins = _pins(context, tables, sibling=INDEX)
+        with refusals():
+            pins = pins_for(context, tables, sibling=INDEX)
             sources = pins.sources(tables)
             require_rows(sources["interactions"], training)
         cuts = Cuts.of(pins.as_of, training, settings.gate)
@@ -95,7 +104,7 @@ def _training_rows(settings: Settings) -> dg.AssetsDefinition:
         ]
         return dg.MaterializeResult(
             metadata={
-                **_pins_metadata(pins),
+                **pins_metadata(pins),
                 "dagster/row_count": rows.height,
                 "rows_by_cut": dg.MetadataValue.md(_rows_by_cut(rows)),
             },
@@ -116,8 +125,8 @@ def _candidate_index(settings: Settings) -> dg.AssetsDefinition:
         from recsys_assets.training.cuts import Cuts
         from recsys_assets.training.index_store import index_folder, save_indexes
 
-        with _refusals():
-            pins = _pins(context, tables, sibling=ROWS)
+        with refusals():
+            pins = pins_for(context, tables, sibling=ROWS)
         cuts = Cuts.of(pins.as_of, settings.training, settings.gate)
         frames = pins.read(tables, "interactions"), pins.read_optional(tables, "items")
         indexes = {
@@ -129,7 +138,7 @@ def _candidate_index(settings: Settings) -> dg.AssetsDefinition:
         release = indexes["release"]
         return dg.MaterializeResult(
             metadata={
-                **_pins_metadata(pins),
+                **pins_metadata(pins),
                 "folder": dg.MetadataValue.path(folder),
                 "items": len(release.item_ids),
                 "half_life_days": release.half_life_days,
@@ -153,9 +162,9 @@ def _hyperparameters(settings: Settings) -> dg.AssetsDefinition:
         from recsys_assets.training.plots import curve_plot
         from recsys_assets.training.tuning import search, tuned_of, write_tuned
 
-        with _refusals(), tracking.run(context) as run:
-            pins = _pins_of(context, ROWS)
-            _require_sound_rows(context, pins)
+        with refusals(), tracking.run(context) as run:
+            pins = pins_of(context, ROWS)
+            require_sound_rows(context, pins)
             cuts = Cuts.of(pins.as_of, settings.training, settings.gate)
             trials = config.trials or settings.training.tuning_trials
             study = search(pins.read(tables, ROWS), cuts.holdout, settings=settings.training, trials=trials)
@@ -167,7 +176,7 @@ def _hyperparameters(settings: Settings) -> dg.AssetsDefinition:
         values = [(trial.number, trial.value) for trial in study.trials if trial.value is not None]
         return dg.MaterializeResult(
             metadata={
-                **_pins_metadata(pins),
+                **pins_metadata(pins),
                 "file": dg.MetadataValue.path(path),
                 "params": dg.MetadataValue.json(tuned.params),
                 "ndcg_at_10": tuned.value,
@@ -203,7 +212,7 @@ def _ranker_model(settings: Settings) -> dg.AssetsDefinition:
         from recsys_assets.training.train import DegenerateScores
 
         try:
-            with _refusals(), tracking.run(context) as run:
+            with refusals(), tracking.run(context) as run:
                 model, trained, metadata = _train_and_register(context, config, tables, registry, run, settings)
         except DegenerateScores as degenerate:
             yield check_result(degenerate.verdict)
@@ -231,8 +240,8 @@ def _train_and_register(
     from recsys_assets.training.tuning import default_params, read_tuned
 
     training = settings.training
-    pins = _agreed_pins(context)
-    _require_sound_rows(context, pins)
+    pins = agreed_pins(context)
+    require_sound_rows(context, pins)
     cuts = Cuts.of(pins.as_of, training, settings.gate)
     tuned = read_tuned(settings.home) if config.use_tuned else None
     recipe = Recipe(
@@ -280,7 +289,7 @@ def _model_metadata(
 ) -> dict[str, Any]:
     from recsys_assets.training.plots import curve_plot, importance_plot
 
-    mlflow = registry.page(model.version)
+    local_ui = f"http://{settings.serving.host}:{settings.serving.mlflow_port}"
     curve = curve_plot(trained.curve, x="trees", y="NDCG@10 of candidates", title="Holdout fit on cuts it has not seen")
     return {
         "model_version": model.version,
@@ -293,77 +302,10 @@ def _model_metadata(
         "training_curve": dg.MetadataValue.md(curve),
         "tuned": tuned is not None,
         **({"ndcg_at_10": trained.curve[-1][1]} if trained.curve else {}),
-        **({"mlflow": dg.MetadataValue.url(mlflow)} if mlflow else {}),
-    }
-
-
-def rows_version(pins: "Pins") -> str:
-    """What the checks of training_rows judge: one version of the table."""
-    return f"{ROWS}@{pins.tables[ROWS]}"
-
-
-def _require_sound_rows(context: dg.AssetExecutionContext, pins: "Pins") -> None:
-    """`blocking` holds within one run only; this reads the verdict on exactly these rows again."""
-    from recsys_assets.resources.gates import read_gate
-    from recsys_assets.training.pins import NotReady
-
-    verdict = read_gate(context.instance, dg.AssetKey(ROWS), ROW_CHECKS, rows_version(pins))
-    if not verdict.passed:
-        raise NotReady(f"{rows_version(pins)} may not be trained on: {verdict.outcome.value}: {verdict.reason}")
-
-
-def _pins(context: dg.AssetExecutionContext, tables: TablesResource, *, sibling: str) -> "Pins":
-    """The newest tables, or what the sibling asset pinned in this same run, so that the two agree."""
-    from recsys_assets.training.pins import Pins
-
-    latest = context.instance.get_latest_materialization_event(dg.AssetKey(sibling))
-    if latest is not None and latest.run_id == context.run.run_id:
-        return _pins_of(context, sibling)
-    return Pins.newest(tables)
-
-
-def _pins_of(context: dg.AssetExecutionContext, asset: str) -> "Pins":
-    """The pins in the metadata of an asset's latest materialization."""
-    from recsys_assets.training.pins import NotReady, Pins
-
-    latest = context.instance.get_latest_materialization_event(dg.AssetKey(asset))
-    stored = latest.asset_materialization.metadata.get("pins") if latest and latest.asset_materialization else None
-    if stored is None:
-        raise NotReady(f"{asset} has not been materialized yet")
-    return Pins.model_validate(stored.value)
-
-
-def _agreed_pins(context: dg.AssetExecutionContext) -> "Pins":
-    from recsys_assets.training.pins import NotReady
-
-    rows, index = _pins_of(context, ROWS), _pins_of(context, INDEX)
-    if not rows.agrees_with(index):
-        raise NotReady(f"{ROWS} was made from {rows}, {INDEX} from {index}: materialize both in one run")
-    return rows
-
-
-def _pins_metadata(pins: "Pins") -> dict[str, Any]:
-    return {
-        "pins": dg.MetadataValue.json(pins.model_dump(mode="json")),
-        "as_of": dg.MetadataValue.timestamp(pins.as_of),
-        "table_versions": dg.MetadataValue.json(dict(sorted(pins.tables.items()))),
+        "mlflow": dg.MetadataValue.url(registry.page(model.version, local_ui=local_ui)),
     }
 
 
 def _rows_by_cut(rows: Any) -> str:
     counted = rows.group_by("cut").len("rows").sort("cut").iter_rows()
     return "\n".join(["| cut | rows |", "|---|---|", *(f"| {cut:%Y-%m-%d} | {count} |" for cut, count in counted)])
-
-
-@contextmanager
-def _refusals() -> Iterator[None]:
-    """What is told to a person: a run that cannot go on for a reason in its data, which no retry changes."""
-    from recsys_assets.recommender.events import EmptyCatalogueError
-    from recsys_assets.recommender.ranker import NoTrainingRowsError
-    from recsys_assets.training.pins import NotReady
-    from recsys_assets.training.tuning import NothingToTune, TuningBroken
-
-    try:
-        yield
-    except (NotReady, NoTrainingRowsError, EmptyCatalogueError, NothingToTune, TuningBroken) as refused:
-        raise dg.Failure(str(refused), allow_retries=False) from refused

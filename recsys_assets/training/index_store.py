@@ -12,7 +12,7 @@ from pathlib import Path
 
 from recsys_assets.recommender.index import CandidateIndex
 from recsys_assets.settings import TrainingSettings
-from recsys_assets.training.pins import Pins
+from recsys_assets.training.pins import NotReady, Pins
 
 FITS = ("holdout", "release")
 KEPT = 3
@@ -39,4 +39,7 @@ def save_indexes(indexes: Mapping[str, CandidateIndex], folder: Path) -> None:
 
 
 def load_indexes(folder: Path) -> dict[str, CandidateIndex]:
+    """Both indexes, or NotReady where none were made from these pins and settings."""
+    if not folder.exists():
+        raise NotReady(f"no candidate index of these tables and settings at {folder}: materialize candidate_index")
     return {name: CandidateIndex.load(folder / name) for name in FITS}

@@ -29,7 +29,7 @@ class Place:
 
     def run(self) -> TrackedRun:
         [experiment] = self.client.search_experiments(filter_string="name = 'recommender'")
-        return TrackedRun(self.client.create_run(experiment.experiment_id).info.run_id, None, self.client)
+        return TrackedRun(self.client.create_run(experiment.experiment_id).info.run_id, self.client)
 
     def publish(self, facts: Facts = FACTS, **other: Any) -> ModelVersion:
         return publish(self.fitted, facts, home=self.home, **({"registry": self.registry, "run": self.run()} | other))

@@ -132,6 +132,21 @@ def test_rows_that_failed_their_gate_are_refused_in_a_later_run_too(trained: Tra
     assert house.registry.versions() == before
 
 
+def test_rows_and_index_of_different_tables_are_not_mixed(trained: Trained) -> None:
+    house, _ = trained
+    assert house.run("training_rows", "candidate_index").success
+    house.tables.overwrite("items", house.tables.read("items"))
+    assert house.run("candidate_index").success
+    assert "materialize both in one run" in failure(house.run("ranker_model"), "ranker_model")
+
+
+def test_an_index_of_other_settings_is_not_taken(trained: Trained) -> None:
+    house, _ = trained
+    assert house.run("training_rows", "candidate_index").success
+    result = house.run("ranker_model", lookback_days=20)
+    assert "no candidate index of these tables and settings" in failure(result, "ranker_model")
+
+
 @pytest.mark.parametrize("missing", ["no tables", "no features of the newest day"])
 def test_training_without_complete_data_is_refused_with_the_reason(
     missing: str, settings: Any, trained: Trained
