@@ -318,13 +318,16 @@ def _why(desk: "Desk", release_id: str) -> str:
 
 
 def _last_verdicts(desk: "Desk", decisions: Sequence[Decision], release_id: str) -> dict[str, Verdict]:
-    """The latest verdict of each check: of these ticks, or of the ledger's rows before them."""
-    recorded = [
-        Verdict.model_validate(verdict)
-        for event in desk.ledger.events(release_id)
-        for verdict in event.body.get("verdicts", [])
-    ]
-    return {v.check: v for v in (*recorded, *(v for d in decisions for v in d.verdicts))}
+    """The latest verdict of each check: of the row that ended the release, whoever wrote it (the guard may have been
+    faster), else of these ticks, else of the ledger's rows before them."""
+    events = desk.ledger.events(release_id)
+    ends = {phase.value for phase in Phase if phase.is_end}
+    before = [v for e in events if e.kind not in ends for v in e.body.get("verdicts", [])]
+    at_the_end = [v for e in events if e.kind in ends for v in e.body.get("verdicts", [])]
+    found = [Verdict.model_validate(v) for v in before]
+    found += [v for d in decisions for v in d.verdicts]
+    found += [Verdict.model_validate(v) for v in at_the_end]
+    return {v.check: v for v in found}
 
 
 def _check(name: str, verdicts: dict[str, Verdict], state: "RouteState", phase: Phase) -> dg.AssetCheckResult:
