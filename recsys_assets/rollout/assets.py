@@ -17,8 +17,8 @@ from recsys_assets.rollout.jobs import build_person_jobs
 from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
+    from recsys_assets.rollout.desk import Desk
     from recsys_assets.rollout.route import RouteState
-    from recsys_assets.rollout.tick import Desk
 
 SHADOW_COMPARISON, CANARY, CHAMPION = "shadow_comparison", "canary", "champion"
 RELEASE_JOB, ADVANCE_JOB = "release", "advance_release"
@@ -206,9 +206,9 @@ def open_desk(
     """Everything a tick works with, from the resources of a run or a sensor."""
     from datetime import UTC, datetime
 
+    from recsys_assets.rollout.desk import Desk
     from recsys_assets.rollout.ledger import Ledger
     from recsys_assets.rollout.metrics import LogMetrics
-    from recsys_assets.rollout.tick import Desk
 
     return Desk(
         model_name=settings.model_name,
@@ -241,7 +241,8 @@ def _open(
     desk: "Desk", settings: Settings, context: dg.AssetExecutionContext, registry: ModelRegistryResource
 ) -> "RouteState":
     from recsys_assets.rollout.act import read_state
-    from recsys_assets.rollout.tick import ReleaseRefused, open_release
+    from recsys_assets.rollout.desk import ReleaseRefused
+    from recsys_assets.rollout.tick import open_release
 
     state = read_state(desk.platform, desk.model_name)
     if state is not None and not state.phase.is_end and context.run.job_name != RELEASE_JOB:

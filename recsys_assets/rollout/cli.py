@@ -17,8 +17,8 @@ from rich.table import Table
 from recsys_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from recsys_assets.rollout.desk import Desk
     from recsys_assets.rollout.ledger import Audience, Ledger
-    from recsys_assets.rollout.tick import Desk
 
 _T = TypeVar("_T")
 app = typer.Typer(help="Releases: where they stand, why, and a person's word on them.", no_args_is_help=True)
@@ -119,8 +119,8 @@ def _desk(settings: Settings) -> Desk:
     from recsys_assets.platform.local.store import open_store
     from recsys_assets.records import Outcome, Verdict
     from recsys_assets.resources.registry import ModelRegistryResource
+    from recsys_assets.rollout.desk import Desk
     from recsys_assets.rollout.metrics import LogMetrics
-    from recsys_assets.rollout.tick import Desk
 
     return Desk(
         model_name=settings.model_name,
@@ -145,7 +145,7 @@ def _live_audience(settings: Settings, release_id: str) -> list[Audience]:
     from recsys_assets.rollout.act import read_state
     from recsys_assets.rollout.ledger import Audience
     from recsys_assets.rollout.metrics import LogMetrics
-    from recsys_assets.rollout.tick import audience
+    from recsys_assets.rollout.settle import audience
 
     if not settings.path("platform", "manifests.db").exists():
         return []
@@ -162,7 +162,7 @@ def _told(seen: list[Audience]) -> str:
 
 
 def _or_exit(act: Callable[[], _T]) -> _T:
-    from recsys_assets.rollout.tick import ReleaseRefused
+    from recsys_assets.rollout.desk import ReleaseRefused
 
     try:
         return act()

@@ -10,7 +10,7 @@ import dagster as dg
 from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from recsys_assets.rollout.tick import Desk
+    from recsys_assets.rollout.desk import Desk
 
 
 class ReleaseWord(dg.Config):

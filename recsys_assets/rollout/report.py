@@ -13,12 +13,14 @@ import dagster as dg
 from recsys_assets.records import ModelVersion, Verdict
 from recsys_assets.rollout.act import read_state
 from recsys_assets.rollout.analysis import judge
+from recsys_assets.rollout.desk import Desk
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.rollout.outcomes import visitor_outcomes
 from recsys_assets.rollout.plots import engagement_plot, shadow_plot, weight_plot
 from recsys_assets.rollout.route import RouteState
+from recsys_assets.rollout.settle import audience
 from recsys_assets.rollout.shadow import compare_shadow, shadow_pairs
-from recsys_assets.rollout.tick import LOOK_BACK_SECONDS, Desk, audience, scope_of
+from recsys_assets.rollout.tick import LOOK_BACK_SECONDS, scope_of
 
 
 @dataclass(frozen=True)

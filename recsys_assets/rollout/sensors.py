@@ -20,8 +20,8 @@ from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
     from recsys_assets.records import Decision
+    from recsys_assets.rollout.desk import Desk
     from recsys_assets.rollout.route import RouteState
-    from recsys_assets.rollout.tick import Desk
 
 RELEASE_TAG = "recsys_assets/release"
 

@@ -5,30 +5,23 @@ Here: the order of things, idempotent at every line. Not here: Dagster, MLflow, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
-
-import polars as pl
 
 from recsys_assets.platform.interface import (
     ANY,
-    DESTINATION_RULE,
     INFERENCE_SERVICE,
-    VIRTUAL_SERVICE,
     Conflict,
     NotFound,
     Platform,
     ServiceStatus,
 )
-from recsys_assets.records import AnalysisPlan, Decision, ModelVersion, Phase, Release, Verdict
+from recsys_assets.records import AnalysisPlan, Decision, ModelVersion, Phase, Release
 from recsys_assets.rollout import ledger as rows
 from recsys_assets.rollout.act import move, read_state, record, renew
 from recsys_assets.rollout.analysis import judge
-from recsys_assets.rollout.ledger import Ledger
-from recsys_assets.rollout.metrics import MetricsSource
-from recsys_assets.rollout.outcomes import Logs, Scope, seen_in_step
+from recsys_assets.rollout.desk import Desk, ReleaseRefused
+from recsys_assets.rollout.outcomes import Scope, seen_in_step
 from recsys_assets.rollout.phases import World, decide
 from recsys_assets.rollout.route import (
     RouteState,
@@ -38,36 +31,11 @@ from recsys_assets.rollout.route import (
     stable_service,
     virtual_service,
 )
+from recsys_assets.rollout.settle import settle
 from recsys_assets.rollout.shadow import compare_shadow
 
 # Rows of a request that began before the release may be written after it opened.
 LOOK_BACK_SECONDS = 5.0
-
-
-class ReleaseRefused(Exception):  # noqa: N818
-    """The release may not be opened or changed like this; the message says why."""
-
-
-class Registry(Protocol):
-    """The aliases of the model registry."""
-
-    def set_alias(self, alias: Literal["champion", "challenger"], version: str) -> None: ...
-    def drop_alias(self, alias: Literal["champion", "challenger"]) -> None: ...
-    def challenger(self) -> ModelVersion | None: ...
-
-
-@dataclass(frozen=True)
-class Desk:
-    """Everything a tick works with. `gate` reads the offline gate's verdict again, for one exact version."""
-
-    model_name: str
-    platform: Platform
-    ledger: Ledger
-    metrics: MetricsSource
-    registry: Registry
-    gate: Callable[[ModelVersion], Verdict]
-    top_k: int
-    clock: Callable[[], datetime]
 
 
 def look(desk: Desk) -> World | None:
@@ -274,82 +242,6 @@ def _current(desk: Desk, release_id: str) -> RouteState:
         standing = "no release" if state is None else state.release.release_id
         raise ReleaseRefused(f"{release_id} is not the release on the route, which holds {standing}")
     return state
-
-
-def settle(desk: Desk, state: RouteState) -> None:
-    """What follows an end, each part safe to do again: who saw what, marks, aliases, the service nobody needs."""
-    release_id = state.release.release_id
-    done = f"{release_id}/{state.transition}/{rows.SETTLED}"
-    if not state.phase.is_end or desk.ledger.has(done):
-        return
-    _write_audience(desk, state)
-    _set_aliases(desk, state)
-    _remove_service(desk, state)
-    desk.ledger.append(
-        rows.SETTLED,
-        release_id=release_id,
-        actor=state.actor,
-        at=desk.clock(),
-        key=done,
-        body={"phase": state.phase.value},
-    )
-
-
-def _write_audience(desk: Desk, state: RouteState) -> None:
-    release, began = state.release, next((w.since for w in state.weights if w.weight_bp), None)
-    if began is None:
-        return
-    logs = desk.metrics.gateway_only(began)
-
-    def write(kind: str, body: dict[str, Any]) -> None:
-        key = f"{release.release_id}/{kind}"
-        desk.ledger.append(
-            kind, release_id=release.release_id, actor=state.actor, at=state.entered_at, key=key, body=body
-        )
-
-    if state.phase is Phase.ROLLED_BACK:
-        mark = {
-            "model_version": release.model.version,
-            "since": release.opened_at.isoformat(),
-            "until": desk.clock().isoformat(),
-        }
-        write(rows.MARKED, mark)
-    if logs.gateway is not None:
-        write(rows.AUDIENCE, {"variants": audience(logs, since=began, until=desk.clock())})
-
-
-def audience(logs: Logs, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
-    """Visitors and seconds of each variant, by what the gateway served."""
-    if logs.gateway is None:
-        return []
-    served = logs.gateway.filter(
-        pl.col("variant").is_in(["stable", "canary"]) & pl.col("served_at").is_between(since, until)
-    )
-    counts = served.group_by("variant").agg(
-        visitors=pl.col("visitor_id").n_unique(),
-        seconds=(pl.col("served_at").max() - pl.col("served_at").min()).dt.total_milliseconds() / 1_000,
-    )
-    return counts.sort("variant").to_dicts()
-
-
-def _set_aliases(desk: Desk, state: RouteState) -> None:
-    if state.phase is Phase.CHAMPION:
-        desk.registry.set_alias("champion", state.version)
-    challenger = desk.registry.challenger() if state.phase is not Phase.HELD else None
-    if challenger is not None and challenger.version == state.version:
-        desk.registry.drop_alias("challenger")
-
-
-def _remove_service(desk: Desk, state: RouteState) -> None:
-    """Of the two services one is left: the one that the route gives everything."""
-    release = state.release
-    nobody_left = state.phase is not Phase.CHAMPION and release.champion is None
-    kept = "" if nobody_left else planned_split(release, state.phase, state.step).stable
-    for name in {release.model.service_name, stable_service(release)} - {kept}:
-        desk.platform.delete(INFERENCE_SERVICE, name)
-        desk.platform.delete(DESTINATION_RULE, name)
-    if nobody_left:
-        desk.platform.delete(VIRTUAL_SERVICE, desk.model_name, expected=state.resource_version or ANY)
 
 
 def _status(platform: Platform, name: str) -> ServiceStatus | None:

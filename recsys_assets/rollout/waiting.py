@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection
 
 from recsys_assets.records import Decision, Phase
 from recsys_assets.rollout.act import read_state
+from recsys_assets.rollout.desk import Desk
 from recsys_assets.rollout.route import RouteState
-from recsys_assets.rollout.tick import Desk, tick
+from recsys_assets.rollout.tick import tick
 
 
 class ReleaseGone(LookupError):  # noqa: N818

@@ -14,12 +14,12 @@ from recsys_assets.columns import EXPOSURES, FEEDBACK, GATEWAY_REQUESTS
 from recsys_assets.platform.interface import ANY, INFERENCE_SERVICE, ServiceStatus
 from recsys_assets.platform.local.store import ManifestStore
 from recsys_assets.records import AnalysisPlan, ModelVersion, Outcome, Phase, Release, Verdict
+from recsys_assets.rollout.desk import Desk
 from recsys_assets.rollout.evidence import ALL_CHECKS
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.rollout.outcomes import Logs, Scope, WeightSince
 from recsys_assets.rollout.phases import World
 from recsys_assets.rollout.route import RouteState, opened, planned_split
-from recsys_assets.rollout.tick import Desk
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 STEPS = (1_000, 2_500, 5_000)

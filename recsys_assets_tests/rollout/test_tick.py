@@ -11,18 +11,17 @@ from recsys_assets.platform.interface import ANY, INFERENCE_SERVICE, VIRTUAL_SER
 from recsys_assets.platform.local.store import ManifestStore
 from recsys_assets.records import Outcome, Phase
 from recsys_assets.rollout.act import move, read_state, record
+from recsys_assets.rollout.desk import Desk, ReleaseRefused
 from recsys_assets.rollout.outcomes import Logs, WeightSince
 from recsys_assets.rollout.phases import decide
 from recsys_assets.rollout.route import RouteState, virtual_service
+from recsys_assets.rollout.settle import settle
 from recsys_assets.rollout.tick import (
-    Desk,
-    ReleaseRefused,
     approve,
     look,
     open_release,
     override,
     rollback_now,
-    settle,
     tick,
 )
 from recsys_assets_tests.rollout.build import (
