@@ -114,7 +114,9 @@ def make_settings(folder: Path) -> Settings:
     for each in sockets:
         each.close()
     names = ("gateway_port", "gateway_admin_port", "collector_port", "model_port_first")
-    raw["serving"] = dict(zip(names, ports, strict=True)) | {"model_port_last": ports[-1], "latency_budget_ms": 1_000}
+    raw["serving"] = dict(zip(names, ports, strict=True)) | {"latency_budget_ms": 1_000}
+    # Room for two generations side by side; the platform skips a port that is taken.
+    raw["serving"]["model_port_last"] = min(raw["serving"]["model_port_first"] + 9, 65_535)
     config = folder / "recsys.yaml"
     config.write_text(yaml.safe_dump(raw), encoding="utf-8")
     return load_settings(home=folder / "home", config=config)

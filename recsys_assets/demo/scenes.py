@@ -131,8 +131,20 @@ def failing(stage: Stage) -> list[Claim]:
 
 
 def slow(stage: Stage) -> list[Claim]:
-    """A server that got slow."""
-    return _rolled_back(stage, FAILING_AS_OF, SLOW_AS_OF, "slow", "canary_is_not_slower")
+    """A server that got slow: the copies in the shadow show it before any user waits."""
+    champion = world.champion(stage)
+    _land(stage, FAILING_AS_OF, SLOW_AS_OF)
+    stopped = stage.run_job("release", config=_drill("slow"))
+    row = world.latest_release(stage)
+    return [
+        Claim(f"the run ended red: {'; '.join(stopped.failures)}", not stopped.success),
+        Claim(
+            f"the ledger: {row.phase.value}, {row.why}" if row else "the ledger knows the release",
+            row is not None and row.phase is Phase.REJECTED,
+        ),
+        Claim("no user ever saw it", row is not None and "canary" not in world.phases(stage)),
+        _still_champion(stage, champion),
+    ]
 
 
 SCENES = (
@@ -142,7 +154,7 @@ SCENES = (
     Scene("corrupt_labels", "Corrupted labels", "The offline gate must stop it.", corrupt_labels),
     Scene("worse_online", "Fine offline, worse online", "The canary's verdict must find it.", worse_online),
     Scene("failing", "A failing server", "The guardrails must find it.", failing),
-    Scene("slow", "A slow server", "The guardrails must find it.", slow),
+    Scene("slow", "A slow server", "The shadow must find it, before any user waits.", slow),
 )
 
 
@@ -158,11 +170,15 @@ def _rolled_back(stage: Stage, first: date, as_of: date, drill: str, check: str)
         ),
         Claim(f"the run ended red, stopped by {check}", not stopped.success and stopped.stopped_by(check)),
         *_ended(stage, Phase.ROLLED_BACK),
-        Claim(
-            f"version {champion} is still the champion and has all of the traffic",
-            world.champion(stage) == champion and world.split(stage) == {champion: 10_000},
-        ),
+        _still_champion(stage, champion),
     ]
+
+
+def _still_champion(stage: Stage, champion: str | None) -> Claim:
+    return Claim(
+        f"version {champion} is still the champion and has all of the traffic",
+        champion is not None and world.champion(stage) == champion and world.split(stage) == {champion: 10_000},
+    )
 
 
 def _ended(stage: Stage, phase: Phase) -> list[Claim]:

@@ -14,12 +14,14 @@ import polars as pl
 from recsys_assets.columns import EXPOSURES, GATEWAY_REQUESTS
 from recsys_assets.records import Measurement, Outcome, Verdict
 from recsys_assets.rollout.guardrails import LATENCY_FLOOR_MS, TAIL
-from recsys_assets.rollout.outcomes import LOG_GRACE_SECONDS, SETTLE_SECONDS, Logs, lower_rung
+from recsys_assets.rollout.outcomes import SETTLE_SECONDS, Logs, lower_rung
 from recsys_assets.rollout.route import RouteState
 from recsys_assets.rollout.sequential import difference_bounds, rate_bounds
 
 SHADOW: Final = "shadow_answers_as_it_should"
 MIN_PAIRS: Final = 20
+# A copy is answered after the user's own answer, and has less claim to a busy machine: so long it may take.
+COPY_GRACE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def shadow_pairs(logs: Logs, state: RouteState, *, now: datetime) -> Pairs:
     exposures = EXPOSURES.to_frame() if logs.exposures is None else logs.exposures
     exposures = exposures.with_columns(lower=lower_rung(exposures)).unique(["request_id", "variant"])
     since = state.entered_at + timedelta(seconds=SETTLE_SECONDS)
-    until = now - timedelta(seconds=LOG_GRACE_SECONDS)
+    until = now - timedelta(seconds=COPY_GRACE_SECONDS)
     asked = gateway.filter(
         (pl.col("variant") == "stable") & (pl.col("status") == 200) & pl.col("served_at").is_between(since, until)
     ).select("request_id")

@@ -126,7 +126,7 @@ class Inference:
             refuse(f"instances[{number}].profile", f"cannot be ranked: {failed}")
 
     def _respond(self, answers: Sequence[Answer], render: Render, caller: Caller, started: float) -> Response:
-        if caller.is_visitor and self._served.faults.fails(caller.request_id):
+        if caller.is_answered and self._served.faults.fails(caller.request_id):
             return Response(dumps({"error": "drill: failing", "faults": []}), 500, media_type=JSON)
         body = dumps(render(answers))
         kept = self._expose(answers, caller, (perf_counter() - started) * 1_000)

@@ -20,7 +20,8 @@ FAILING_SHARE: Final = 0.3
 
 class Faults:
     """What goes wrong for requests of real visitors (with `x-user-id`); a probe or a golden request sees none of it,
-    which is what makes these the canary's business and not the deploy gate's."""
+    which is what makes these the release's business and not the deploy gate's. `slow` shows in the shadow already;
+    `failing` is a call that only an answer to a user makes, so that copies in the shadow never meet it."""
 
     def __init__(self, fault: Fault | None) -> None:
         self._fault = fault

@@ -37,6 +37,11 @@ class Caller:
     def is_visitor(self) -> bool:
         return self.visitor_id is not None
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether a user waits for this answer; a copy in the shadow answers nobody."""
+        return self.is_visitor and self.variant != "shadow"
+
 
 def caller_of(request: Request) -> Caller:
     """The caller by the headers that the gateway sets. An id that cannot be an id is replaced or left out."""

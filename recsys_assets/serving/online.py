@@ -40,26 +40,29 @@ class OnlineLookups:
         self._reader, self._timeout_ms, self._now = reader, timeout_ms, now
         self._failures = failures
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="online")
-        self._failed_in_a_row, self._paused_until = 0, 0.0
+        self._failed_in_a_row, self._failed_at, self._paused_until = 0, 0.0, 0.0
 
     async def user(self, user_id: str) -> Lookup:
         """The user's row, or the reason why there is none: never an error."""
         if self._now() < self._paused_until:
             return Lookup(failure="online_store_paused")
+        started = self._now()
         running = asyncio.get_running_loop().run_in_executor(
             self._pool, self._reader.read_user, user_id, self._timeout_ms
         )
         try:
             row = await asyncio.wait_for(running, self._timeout_ms * _HANGING / 1_000)
         except TimeoutError:
-            return self._failed("online_store_slow")
+            return self._failed("online_store_slow", started)
         except self._failures:
-            return self._failed("online_store_unavailable")
+            return self._failed("online_store_unavailable", started)
         self._failed_in_a_row = 0
         return Lookup(row=row)
 
-    def _failed(self, reason: str) -> Lookup:
-        self._failed_in_a_row += 1
+    def _failed(self, reason: str, started: float) -> Lookup:
+        # Requests that waited side by side met one failure, not many.
+        self._failed_in_a_row += started >= self._failed_at
+        self._failed_at = self._now()
         if self._failed_in_a_row >= FAILURES_BEFORE_PAUSE:
             self._paused_until = self._now() + PAUSE_SECONDS
         return Lookup(failure=reason)
