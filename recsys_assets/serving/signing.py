@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import tempfile
-import types
 from pathlib import Path
 from typing import Any
 
@@ -150,18 +148,7 @@ def _aside(path: Path, content: bytes, *, mode: int) -> Path:
 
 
 def _library() -> Any:
-    """The model_signing package. 1.1.1 imports pyOpenSSL for its certificate signer without requiring it; keys made of
-    elliptic curves never touch it, so where it is absent an empty module stands in while the import runs."""
-    try:
-        import model_signing
-    except ModuleNotFoundError as missing:
-        if missing.name != "OpenSSL":
-            raise
-        stand_in = types.ModuleType("OpenSSL")
-        stand_in.crypto = types.ModuleType("OpenSSL.crypto")  # type: ignore[attr-defined]
-        sys.modules["OpenSSL"] = stand_in
-        try:
-            import model_signing
-        finally:
-            del sys.modules["OpenSSL"]
+    """The model_signing package, imported where it is needed: it takes a while."""
+    import model_signing
+
     return model_signing
