@@ -5,7 +5,8 @@ Here: names and Polars schemas only. Not here: reading, checking or computing an
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import polars as pl
 
@@ -18,13 +19,19 @@ EVENT_TYPE: Final = "event_type"
 
 UTC_TIME: Final = pl.Datetime("us", "UTC")
 
+
+def _schema(types: Mapping[str, Any]) -> pl.Schema:
+    # Polars takes classes and instances as types side by side; a type checker does not.
+    return pl.Schema(types)
+
+
 # One row is one event of one user with one item. Identifiers are strings throughout, so that a leading zero survives.
-INTERACTIONS: Final = pl.Schema(
+INTERACTIONS: Final = _schema(
     {USER: pl.String, ITEM: pl.String, EVENT_TIME: UTC_TIME, DAY: pl.Date, VALUE: pl.Float64, EVENT_TYPE: pl.String}
 )
 
 # One row is one answer that a model server gave. `variant` is stable, canary or shadow; `rung` a step of the ladder.
-EXPOSURES: Final = pl.Schema(
+EXPOSURES: Final = _schema(
     {
         "request_id": pl.String,
         "served_at": UTC_TIME,
@@ -40,7 +47,7 @@ EXPOSURES: Final = pl.Schema(
 )
 
 # One row is one event that a client reported about an answer; `event_id` makes it count once.
-FEEDBACK: Final = pl.Schema(
+FEEDBACK: Final = _schema(
     {
         "event_id": pl.String,
         "request_id": pl.String,
@@ -51,7 +58,7 @@ FEEDBACK: Final = pl.Schema(
 )
 
 # One row is one request that the gateway answered, failed ones included: what was really served, counted there.
-GATEWAY_REQUESTS: Final = pl.Schema(
+GATEWAY_REQUESTS: Final = _schema(
     {
         "request_id": pl.String,
         "served_at": UTC_TIME,

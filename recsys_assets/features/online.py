@@ -84,7 +84,7 @@ def _decode(rows: Iterable[tuple[str, bytes, float]]) -> dict[str, Any] | None:
 
 
 def _value(encoded: bytes) -> Any:
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
 
     message = _message_class()()
     try:
@@ -101,7 +101,7 @@ def _value(encoded: bytes) -> Any:
 @cache
 def _message_class() -> Any:
     """The part of Feast's `Value` that our views use, in a pool of its own so that it never meets Feast's."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # type: ignore[import-untyped]
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     file = descriptor_pb2.FileDescriptorProto(name="value.proto", package="recsys", syntax="proto3")
     message = file.message_type.add(name="Value")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
-from recsys_assets.resources.provenance import (
+from recsys_assets.training.provenance import (
     INDEX,
     ROW_CHECKS,
     ROWS,
