@@ -124,12 +124,16 @@ def _missing(world: World, now: datetime) -> list[str]:
         left = (route.entered_at + timedelta(seconds=plan.bake_seconds) - now).total_seconds()
         baking = [f"bakes for another {left:.0f} s"] if left > 0 else []
         return baking + world.open_questions(*ALL_CHECKS)
-    if _is_last_step(route):
-        waits = world.open_questions(*ALL_CHECKS)
-        return waits or (["waits for a person's approval"] if plan.needs_approval and not world.approved else [])
-    seen, wanted = min(world.visitors), plan.min_visitors_per_arm
-    few = [f"{seen} of {wanted} visitors in the smaller arm of this step"] if seen < wanted else []
-    return few + world.open_questions(RATIO, COUNTED, STABLE)
+    if not _is_last_step(route):
+        return _unseen(world) + world.open_questions(RATIO, COUNTED, STABLE)
+    waits = _unseen(world) + world.open_questions(*ALL_CHECKS)
+    return waits or (["waits for a person's approval"] if plan.needs_approval and not world.approved else [])
+
+
+def _unseen(world: World) -> list[str]:
+    """Each step is really seen, the last one too: its verdicts may have passed before it began."""
+    seen, wanted = min(world.visitors), world.route.release.plan.min_visitors_per_arm
+    return [f"{seen} of {wanted} visitors in the smaller arm of this step"] if seen < wanted else []
 
 
 def _go_on(world: World, now: datetime) -> Decision:
@@ -160,7 +164,8 @@ def _stable_is_broken(world: World) -> str:
 def _only_waits_for_a_person(world: World, now: datetime) -> bool:
     route = world.route
     at_the_end = route.phase is Phase.CANARY and _is_last_step(route)
-    return at_the_end and route.release.plan.needs_approval and not world.open_questions(*ALL_CHECKS)
+    proven = not _unseen(world) and not world.open_questions(*ALL_CHECKS)
+    return at_the_end and route.release.plan.needs_approval and proven
 
 
 def _is_last_step(route: RouteState) -> bool:

@@ -88,10 +88,20 @@ def test_an_early_step_waits_for_routing_and_counting(check: str) -> None:
     assert decide(world(route(Phase.CANARY), verdicts=verdicts), later(1)).action == "hold"
 
 
-def test_an_early_step_waits_for_its_visitors_in_both_arms() -> None:
-    decision = decide(world(route(Phase.CANARY), visitors=(99, 900)), later(1))
+@pytest.mark.parametrize("step", [0, 1, LAST])
+@pytest.mark.parametrize("visitors", [(99, 900), (900, 99)])
+def test_each_step_waits_for_its_visitors_in_both_arms_whatever_passed_before(
+    step: int, visitors: tuple[int, int]
+) -> None:
+    decision = decide(world(route(Phase.CANARY, step), visitors=visitors), later(1))
     assert decision.action == "hold"
     assert "99 of 100" in decision.reason
+
+
+def test_a_last_step_that_few_have_seen_by_the_deadline_does_not_wait_for_a_person() -> None:
+    state = replace(route(Phase.CANARY, LAST, needs_approval=True), lease=later(100_000))
+    decision = decide(world(state, visitors=(99, 900)), later(10_000))
+    assert decision.phase is Phase.ROLLED_BACK
 
 
 def test_verdicts_about_another_version_are_no_verdicts() -> None:
@@ -252,3 +262,10 @@ def test_in_every_world_everybody_only_gets_what_passed_every_check(any_world, n
     if decision.action in {"advance", "promote"} and decision.phase in {Phase.BAKING, Phase.CHAMPION}:
         passed = {v.check for v in any_world.verdicts if v.outcome is Outcome.PASS}
         assert passed >= set(ALL_CHECKS)
+
+
+@given(worlds, moments)
+def test_in_every_world_a_step_is_left_onwards_only_when_it_was_seen(any_world, now: float) -> None:
+    decision = decide(any_world, later(now))
+    if any_world.route.phase is Phase.CANARY and decision.action == "advance":
+        assert min(any_world.visitors) >= any_world.route.release.plan.min_visitors_per_arm
