@@ -16,7 +16,9 @@ from recsys_assets.interactions import movielens
 from recsys_assets.records import Phase
 
 FIRST_AS_OF, SECOND_AS_OF = date(1998, 2, 15), date(1998, 3, 1)
-CORRUPT_AS_OF, WORSE_AS_OF, FAILING_AS_OF, SLOW_AS_OF = (SECOND_AS_OF + timedelta(days=7 * n) for n in (1, 2, 3, 4))
+CORRUPT_AS_OF = date(1998, 3, 8)
+# Three days in a row: the test fortnight before each has users enough for the gate to tell.
+WORSE_AS_OF, FAILING_AS_OF, SLOW_AS_OF = (date(1998, 3, 15) + timedelta(days=n) for n in range(3))
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,7 @@ def corrupt_labels(stage: Stage) -> list[Claim]:
     champion, releases = world.champion(stage), world.release_count(stage)
     _land(stage, SECOND_AS_OF + timedelta(days=1), CORRUPT_AS_OF)
     stopped = stage.run_job("release", config=_drill("corrupt_labels"))
-    for check in stopped.failed_checks:
-        stage.console.print(f"      {check.name}: {check.why}", markup=False)
+    _tell_checks(stage, stopped)
     return [
         Claim(
             "the offline gate stopped it, and says which check and by how much",
@@ -162,6 +163,7 @@ def _rolled_back(stage: Stage, first: date, as_of: date, drill: str, check: str)
     champion = world.champion(stage)
     _land(stage, first, as_of)
     stopped = stage.run_job("release", config=_drill(drill))
+    _tell_checks(stage, stopped)
     row = world.latest_release(stage)
     return [
         Claim(
@@ -172,6 +174,12 @@ def _rolled_back(stage: Stage, first: date, as_of: date, drill: str, check: str)
         *_ended(stage, Phase.ROLLED_BACK),
         _still_champion(stage, champion),
     ]
+
+
+def _tell_checks(stage: Stage, outcome: JobOutcome) -> None:
+    for check in outcome.failed_checks:
+        stage.console.print(f"      [yellow]{check.name}[/yellow]: ", end="")
+        stage.console.print(check.why, markup=False)
 
 
 def _still_champion(stage: Stage, champion: str | None) -> Claim:

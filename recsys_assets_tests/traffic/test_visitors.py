@@ -28,8 +28,7 @@ def test_a_user_wants_only_later_items_that_are_new_to_them():
 def test_the_same_seed_draws_the_same_visitors():
     wanted = {"ann": frozenset({"i2"}), "cid": frozenset({"i1"})}
     draws = [
-        list(draw_visitors(wanted, frozenset({"ann"}), count=50, new_share=0.5, seed=3, run="r"))
-        for _ in range(2)
+        list(draw_visitors(wanted, frozenset({"ann"}), count=50, new_share=0.5, seed=3, run="r")) for _ in range(2)
     ]
     assert draws[0] == draws[1]
     assert {v.user_id for v in draws[0]} == {"ann", "cid"}
