@@ -30,7 +30,8 @@ INTERACTIONS: Final = _schema(
     {USER: pl.String, ITEM: pl.String, EVENT_TIME: UTC_TIME, DAY: pl.Date, VALUE: pl.Float64, EVENT_TYPE: pl.String}
 )
 
-# One row is one answer that a model server gave. `variant` is stable, canary or shadow; `rung` a step of the ladder.
+# One row is one answer that a model server gave. `variant` is stable, canary or shadow; `rung` a step of the ladder;
+# `flags` name everything about it that was not as usual, such as unknown_user.
 EXPOSURES: Final = _schema(
     {
         "request_id": pl.String,
@@ -43,6 +44,7 @@ EXPOSURES: Final = _schema(
         "items": pl.List(pl.String),
         "scores": pl.List(pl.Float64),
         "latency_ms": pl.Float64,
+        "flags": pl.List(pl.String),
     }
 )
 

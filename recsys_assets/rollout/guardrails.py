@@ -82,7 +82,7 @@ def degraded(logs: Logs, scope: Scope, requests: pl.DataFrame) -> Verdict:
     excused = exposures.select(
         "request_id",
         empty=pl.col("items").list.len() == 0,
-        unknown=(pl.col("rung") != FULL_RUNG) & ~lower_rung(exposures),
+        unknown=(pl.col("rung") != FULL_RUNG) & ~lower_rung(),
     ).unique("request_id")
     answered = answered.join(excused, on="request_id", how="left").with_columns(
         lower=((pl.col("rung") != FULL_RUNG) & ~pl.col("unknown").fill_null(False)) | pl.col("empty").fill_null(False)

@@ -45,11 +45,9 @@ class LogMetrics:
         return Logs(exposures=None, feedback=None, gateway=self._gateway(since))
 
     def _exposures(self, since: datetime) -> pl.DataFrame | None:
-        folder = self._logs / "exposures"
         try:
-            rows = read_exposures(folder, since)
-            return rows.join(_flags(folder), on="request_id", how="left", maintain_order="left")
-        except (LogCorrupt, OSError, pl.exceptions.PolarsError) as broken:
+            return read_exposures(self._logs / "exposures", since)
+        except (LogCorrupt, OSError) as broken:
             self.problems["exposures"] = str(broken)
         return None
 
@@ -66,12 +64,3 @@ class LogMetrics:
         except (ValueError, OSError, pl.exceptions.PolarsError) as broken:
             self.problems["gateway"] = str(broken)
         return None
-
-
-def _flags(folder: Path) -> pl.DataFrame:
-    """The flags beside each exposure, which are no column of the hand-off: request_id, flags. One row for each id."""
-    schema = pl.Schema({"request_id": pl.String(), "flags": pl.List(pl.String())})
-    contents = [path.read_bytes() for path in sorted(folder.glob("*.jsonl"))]
-    whole = [content[: content.rfind(b"\n") + 1] for content in contents]
-    frames = [pl.read_ndjson(lines, schema=schema).select(schema.names()) for lines in whole if lines]
-    return pl.concat([schema.to_frame(), *frames]).unique("request_id", keep="first")

@@ -130,15 +130,10 @@ def visitor_outcomes(logs: Logs, scope: Scope) -> Outcomes:
     )
 
 
-def lower_rung(exposures: pl.DataFrame) -> pl.Expr:
-    """Whether an answer came from a lower rung for want of something, not because nothing is known of the user.
-
-    Exposures say so in the column `flags`; where a log has none, every answer below the full rung counts as degraded.
-    """
-    below = pl.col("rung") != FULL_RUNG
-    if "flags" not in exposures.columns:
-        return below
-    return below & ~((pl.col("rung") == "popular") & pl.col("flags").list.contains(UNKNOWN_USER).fill_null(False))
+def lower_rung() -> pl.Expr:
+    """Whether an exposure is from a lower rung for want of something, not because nothing is known of the user."""
+    unknown = (pl.col("rung") == "popular") & pl.col("flags").list.contains(UNKNOWN_USER).fill_null(False)
+    return (pl.col("rung") != FULL_RUNG) & ~unknown
 
 
 def _windowed(logs: Logs, scope: Scope) -> pl.DataFrame:
@@ -152,7 +147,7 @@ def _windowed(logs: Logs, scope: Scope) -> pl.DataFrame:
         & pl.col("visitor_id").is_not_null()
         & (pl.col("served_at") >= pl.lit(start, dtype=UTC_TIME))
     )
-    rows = rows.with_columns(degraded=lower_rung(rows)).sort("served_at", maintain_order=True)
+    rows = rows.with_columns(degraded=lower_rung()).sort("served_at", maintain_order=True)
     first = rows.group_by("visitor_id", maintain_order=True).agg(
         first_at=pl.col("served_at").first(), first_variant=pl.col("variant").first()
     )

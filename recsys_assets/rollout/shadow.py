@@ -38,7 +38,7 @@ def shadow_pairs(logs: Logs, state: RouteState, *, now: datetime) -> Pairs:
     """Stable's and the shadow's answers to the same request, since the copies began and old enough to be complete."""
     gateway = GATEWAY_REQUESTS.to_frame() if logs.gateway is None else logs.gateway
     exposures = EXPOSURES.to_frame() if logs.exposures is None else logs.exposures
-    exposures = exposures.with_columns(lower=lower_rung(exposures)).unique(["request_id", "variant"])
+    exposures = exposures.with_columns(lower=lower_rung()).unique(["request_id", "variant"])
     since = state.entered_at + timedelta(seconds=SETTLE_SECONDS)
     until = now - timedelta(seconds=COPY_GRACE_SECONDS)
     asked = gateway.filter(

@@ -26,7 +26,7 @@ def exposure_line(
     variant: str,
     latency_ms: float,
 ) -> bytes:
-    """One row of columns.EXPOSURES as a line of JSON, and the flags beside it."""
+    """One row of columns.EXPOSURES as a line of JSON."""
     row = {
         "request_id": request_id,
         "served_at": served_at.isoformat(timespec="microseconds"),

@@ -116,6 +116,7 @@ class Rows:
         rung: str = "full",
         items: Sequence[str] = ("a", "b", "c"),
         version: str | None = None,
+        flags: Sequence[str] = (),
     ) -> str:
         request_id = f"r{len(self.gateway)}"
         answered = version or ("2" if variant == "canary" else "1")
@@ -127,7 +128,8 @@ class Rows:
         )
         if status == 200:
             row = {"user_id": visitor, "model_version": answered, "rung": rung, "items": list(items)}
-            self.exposures.append(common | row | {"scores": [1.0] * len(items), "latency_ms": ms})
+            row |= {"scores": [1.0] * len(items), "latency_ms": ms, "flags": list(flags)}
+            self.exposures.append(common | row)
         self.feedback += [
             {
                 "event_id": f"{request_id}:{item}",

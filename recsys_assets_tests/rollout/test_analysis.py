@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import polars as pl
 import pytest
 
 from recsys_assets.records import Outcome, Phase, Verdict
@@ -79,13 +78,11 @@ def test_answers_by_the_other_arms_version_are_left_out() -> None:
 def test_degraded_answers_are_left_out_and_unknown_users_are_not_degraded() -> None:
     rows = Rows()
     rows.ask("store was down", "canary", 10, rung="no_online_store", clicks=["a"])
-    rows.ask("new here", "canary", 10, rung="popular", clicks=["a"])
-    logs = rows.logs()
-    assert visitor_outcomes(logs, scope()).degraded == 2
-    flags = pl.Series("flags", [[], ["unknown_user"]], dtype=pl.List(pl.String))
-    assert logs.exposures is not None
-    told = replace(logs, exposures=logs.exposures.with_columns(flags))
-    assert visitor_outcomes(told, scope()).visitors["visitor_id"].to_list() == ["new here"]
+    rows.ask("everything was down", "canary", 10, rung="popular", clicks=["a"])
+    rows.ask("new here", "canary", 10, rung="popular", flags=["unknown_user"], clicks=["a"])
+    found = visitor_outcomes(rows.logs(), scope())
+    assert found.degraded == 2
+    assert found.visitors["visitor_id"].to_list() == ["new here"]
 
 
 def test_unmatured_visitors_are_left_out_until_their_window_is_closed() -> None:

@@ -19,9 +19,9 @@ from recsys_assets.serving.logs import LogCorrupt, read_exposures, read_feedback
 NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
 
 
-def line(number: int, *, items: tuple[str, ...] = ("a", "b")) -> bytes:
+def line(number: int, *, items: tuple[str, ...] = ("a", "b"), flags: tuple[str, ...] = ()) -> bytes:
     return exposure_line(
-        Answer("u", items, [1.0 / (n + 3) for n in range(len(items))], "full"),
+        Answer("u", items, [1.0 / (n + 3) for n in range(len(items))], "full", flags),
         request_id=f"r{number}",
         served_at=NOON + timedelta(microseconds=number),
         visitor_id="v",
@@ -58,6 +58,11 @@ def test_since_is_included_and_what_was_before_is_not(tmp_path: Path) -> None:
 def test_an_answer_without_items_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(line(1, items=()) + line(2))
     assert read_exposures(tmp_path)["items"].to_list() == [[], ["a", "b"]]
+
+
+def test_flags_come_back_and_an_answer_without_any_has_none(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes(line(1, flags=("unknown_user",)) + line(2))
+    assert read_exposures(tmp_path)["flags"].to_list() == [["unknown_user"], []]
 
 
 @pytest.mark.parametrize("cut", [1, 40, 150])
