@@ -19,6 +19,7 @@ from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
     import dagster as dg
+    from dagster._core.execution.plan.objects import StepFailureData
 
     from recsys_assets.platform.interface import Platform
 
@@ -117,6 +118,16 @@ class Stage:
                 return
 
 
+def _said(data: StepFailureData) -> str:
+    """The step's own words where it raised dg.Failure, else the innermost error."""
+    if data.user_failure_data and data.user_failure_data.description:
+        return str(data.user_failure_data.description)
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error else "failed without a word"
+
+
 def _outcome(result: dg.ExecuteInProcessResult) -> JobOutcome:
     import dagster as dg
 
@@ -129,7 +140,5 @@ def _outcome(result: dg.ExecuteInProcessResult) -> JobOutcome:
                     FailedCheck(check.asset_key.to_user_string(), check.check_name, check.description or "")
                 )
         elif event.event_type is dg.DagsterEventType.STEP_FAILURE:
-            data = event.step_failure_data
-            said = data.user_failure_data.description if data.user_failure_data else None
-            failures.append(f"{event.step_key}: {said or (data.error.message if data.error else '').strip()}")
+            failures.append(f"{event.step_key}: {_said(event.step_failure_data)}")
     return JobOutcome(result.run_id, result.success, tuple(failed_checks), tuple(failures))
