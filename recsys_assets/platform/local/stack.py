@@ -151,8 +151,10 @@ def _launch(settings: Settings, supervisor: Supervisor) -> None:
     config.write_text(supervisor_text(folder=supervisor.folder, socket=supervisor.socket), encoding="utf-8")
     # Its first child is a fork of its own: nothing of ours, not even this lock, lives on in it.
     # The variables go by `env`: supervisor would read a `%` in its own `environment` twice.
+    # Whoever imported Feast has this one set, to a folder that goes when that process ends; what serves outlives it.
+    not_ours = ["-u", "PROMETHEUS_MULTIPROC_DIR"]
     variables = [f"{name}={value}" for name, value in settings.environment().items()]
-    command = ["env", *variables, sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
+    command = ["env", *not_ours, *variables, sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0 or not processes.wait_until(supervisor.is_running, seconds=15):
         said = (done.stderr or done.stdout).strip() or "it did not answer in time"
