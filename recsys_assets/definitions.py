@@ -19,6 +19,7 @@ from recsys_assets.interactions import assets as interactions
 from recsys_assets.interactions import sensors as interaction_sensors
 from recsys_assets.resources.build import build_resources
 from recsys_assets.rollout import assets as rollout
+from recsys_assets.rollout import jobs as rollout_jobs
 from recsys_assets.rollout import sensors as rollout_sensors
 from recsys_assets.serving import assets as serving
 from recsys_assets.settings import Settings, load_settings
@@ -26,6 +27,7 @@ from recsys_assets.training import assets as training
 
 ROOMS = (interactions, features, training, evaluation, drift, serving, rollout)
 CHECKS = (feature_checks,)
+JOBS = (interactions, training, drift, rollout_jobs)
 AUTOMATION = (interaction_sensors, drift_sensors, rollout_sensors)
 
 
@@ -34,7 +36,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
     return dg.Definitions(
         assets=[asset for room in ROOMS for asset in room.build_assets(settings)],
         asset_checks=[check for room in CHECKS for check in room.build_checks(settings)],
-        jobs=[job for room in ROOMS if hasattr(room, "build_jobs") for job in room.build_jobs(settings)],
+        jobs=[job for room in JOBS for job in room.build_jobs(settings)],
         sensors=[
             *(sensor for room in AUTOMATION for sensor in room.build_sensors(settings)),
             dg.AutomationConditionSensorDefinition(

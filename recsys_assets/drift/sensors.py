@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Final
 import dagster as dg
 
 from recsys_assets.drift.assets import DRIFT_REPORT, REPORT_JSON
+from recsys_assets.records import Phase
+from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
     from recsys_assets.drift.detector import DriftReport
 
 RELEASE_JOB: Final = "release"
+# The run trains, opens the release and looks once: the canary sensor moves it on from there, so that no run keeps a
+# slot for days. By their names, as the drift room knows nothing of the rollout room; a test holds them to the job.
+ONE_TICK: Final = {
+    "ops": {name: {"config": {"until": "one_tick"}} for name in ("shadow_comparison", "canary", "champion")}
+}
 UNDER_WAY: Final = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -35,17 +42,20 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Asks for a release when the newest days drifted from what the champion knows.",
     )
-    def drift_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    def drift_sensor(
+        context: dg.SensorEvaluationContext, platform: PlatformResource
+    ) -> dg.SensorResult | dg.SkipReason:
         from recsys_assets.drift.retrain import decide_retrain
 
         now = datetime.now(UTC)
         report = read_report(context.instance)
         last = last_request(context.cursor)
+        has_platform = settings.path("platform").exists()  # asking one that is not there would make it
         decision = decide_retrain(
             report,
             now=now,
             last_request=last,
-            in_flight=release_under_way(context.instance),
+            in_flight=run_under_way(context.instance) or (has_platform and release_under_way(platform, settings)),
             cooldown_seconds=settings.drift.cooldown_seconds,
         )
         if not decision.ask or report is None:
@@ -72,10 +82,24 @@ def read_report(instance: dg.DagsterInstance) -> "DriftReport | None":
         return None
 
 
-def release_under_way(instance: dg.DagsterInstance) -> bool:
+def run_under_way(instance: dg.DagsterInstance) -> bool:
     """Whether a run of the release job waits or runs."""
     filters = dg.RunsFilter(job_name=RELEASE_JOB, statuses=UNDER_WAY)
     return bool(instance.get_run_records(filters=filters, limit=1))
+
+
+def release_under_way(platform: PlatformResource, settings: Settings) -> bool:
+    """Whether the route object holds a release that has not ended, whichever run looks after it, or none.
+
+    A phase that cannot be read counts as one: nobody knows what is going on, so nothing is started beside it.
+    """
+    from recsys_assets.platform.interface import PHASE_ANNOTATION, VIRTUAL_SERVICE
+
+    route = platform.get(VIRTUAL_SERVICE, settings.model_name)
+    if route is None:
+        return False
+    annotations = route["metadata"].get("annotations") or {}
+    return annotations.get(PHASE_ANNOTATION) not in {phase.value for phase in Phase if phase.is_end}
 
 
 def last_request(cursor: str | None) -> datetime | None:
@@ -92,7 +116,7 @@ def _request(report: "DriftReport", reason: str, now: datetime) -> dg.SensorResu
     key = f"drift:{report.as_of.isoformat()}:{report.champion_version or 'none'}"
     asked = dg.AssetObservation(DRIFT_REPORT, metadata={"asked_for_release": reason, "run_key": key})
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=key, tags={"recsys-assets/reason": "drift"})],
+        run_requests=[dg.RunRequest(run_key=key, run_config=ONE_TICK, tags={"recsys-assets/reason": "drift"})],
         cursor=json.dumps({"last": now.timestamp()}),
         asset_events=[asked],
     )

@@ -21,6 +21,7 @@ ANNOTATION_PREFIX: Final = "recsys-assets.dev/"
 MODEL_VERSION_ANNOTATION: Final = ANNOTATION_PREFIX + "model-version"
 STICKY_HEADER_ANNOTATION: Final = ANNOTATION_PREFIX + "sticky-header"
 RELEASE_ANNOTATION: Final = ANNOTATION_PREFIX + "release-id"
+PHASE_ANNOTATION: Final = ANNOTATION_PREFIX + "phase"
 # Salts the users' buckets. Without it the release id does; without that the route's name.
 SALT_ANNOTATION: Final = ANNOTATION_PREFIX + "salt"
 

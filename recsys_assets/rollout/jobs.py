@@ -1,6 +1,6 @@
-"""What a person may do from the Dagster UI: approve, roll back, override. Each asks for a name and a reason.
+"""The jobs of a release: `release` and `advance_release`, and what a person may do from the Dagster UI.
 
-Here: one small job each. Not here: what it does (tick.py).
+Here: names and small jobs. Not here: the assets that they select (assets.py), or what a person's word does (tick.py).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,20 @@ from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
     from recsys_assets.rollout.desk import Desk
+
+SHADOW_COMPARISON, CANARY, CHAMPION = "shadow_comparison", "canary", "champion"
+RELEASE_JOB, ADVANCE_JOB = "release", "advance_release"
+RELEASE_ASSETS = (
+    "online_features",
+    "training_rows",
+    "candidate_index",
+    "ranker_model",
+    "evaluation_report",
+    "challenger_service",
+    SHADOW_COMPARISON,
+    CANARY,
+    CHAMPION,
+)
 
 
 class ReleaseWord(dg.Config):
@@ -29,7 +43,24 @@ class OverrideWord(dg.Config):
     why: str
 
 
-def build_person_jobs(settings: Settings) -> list[Any]:
+def build_jobs(settings: Settings) -> list[Any]:
+    """`release`: from rows to a decision; `advance_release`: one tick of the one under way; and a person's jobs."""
+    return [
+        dg.define_asset_job(
+            RELEASE_JOB,
+            selection=dg.AssetSelection.assets(*RELEASE_ASSETS),
+            description="Train, evaluate, deploy and release a model; fails unless it becomes the champion.",
+        ),
+        dg.define_asset_job(
+            ADVANCE_JOB,
+            selection=dg.AssetSelection.assets(SHADOW_COMPARISON, CANARY, CHAMPION),
+            description="Move the release under way on by one tick; the canary sensor starts this.",
+        ),
+        *_person_jobs(settings),
+    ]
+
+
+def _person_jobs(settings: Settings) -> list[Any]:
     """The jobs `approve_release`, `roll_back_release` and `override_rolled_back_digest`."""
 
     @dg.op
@@ -71,7 +102,7 @@ def build_person_jobs(settings: Settings) -> list[Any]:
 def _desk(settings: Settings, context: dg.OpExecutionContext) -> "Desk":
     from recsys_assets.resources.platform import PlatformResource
     from recsys_assets.resources.registry import ModelRegistryResource
-    from recsys_assets.rollout.assets import open_desk
+    from recsys_assets.rollout.opening import open_desk
 
     platform = PlatformResource.from_settings(settings)
     registry = ModelRegistryResource(home=str(settings.home), model_name=settings.model_name)

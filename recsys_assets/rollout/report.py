@@ -1,16 +1,19 @@
-"""What the UI shows of a release: pictures, numbers and the ledger as a table.
+"""What the UI shows of a release: metadata with pictures and numbers, check results, the ledger as a table.
 
 Here: gathering for assets.py. Not here: deciding, or drawing itself (plots.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import dagster as dg
 
-from recsys_assets.records import ModelVersion, Verdict
+from recsys_assets.records import Decision, ModelVersion, Outcome, Phase, Verdict
+from recsys_assets.resources.gates import check_result
 from recsys_assets.rollout.act import read_state
 from recsys_assets.rollout.analysis import judge
 from recsys_assets.rollout.desk import Desk
@@ -38,6 +41,78 @@ class CanaryReport:
     numbers: dict[str, float] = field(default_factory=dict)
 
 
+def standing_of(desk: Desk, release_id: str) -> tuple[Phase, str]:
+    """Phase and reason by the ledger, which outlives the route of a first release that was rejected."""
+    row = next(r for r in desk.ledger.releases() if r.release_id == release_id)
+    return row.phase, row.why
+
+
+def last_verdicts(desk: Desk, decisions: Sequence[Decision], release_id: str) -> dict[str, Verdict]:
+    """The latest verdict of each check: of the row that ended the release, whoever wrote it (the guard may have been
+    faster), else of these ticks, else of the ledger's rows before them."""
+    events = desk.ledger.events(release_id)
+    ends = {phase.value for phase in Phase if phase.is_end}
+    before = [v for e in events if e.kind not in ends for v in e.body.get("verdicts", [])]
+    at_the_end = [v for e in events if e.kind in ends for v in e.body.get("verdicts", [])]
+    found = [Verdict.model_validate(v) for v in before]
+    found += [v for d in decisions for v in d.verdicts]
+    found += [Verdict.model_validate(v) for v in at_the_end]
+    return {v.check: v for v in found}
+
+
+def canary_check(name: str, verdicts: dict[str, Verdict], state: RouteState, phase: Phase) -> dg.AssetCheckResult:
+    """A check that is not decided yet warns; one that failed, or that is open when the release has ended, stops."""
+    if state.release.champion is None:
+        why = "a first release: there is no stable to compare with"
+    else:
+        why = "nothing was analysed yet"
+    missing = Verdict(check=name, model_version=state.version, outcome=Outcome.INCONCLUSIVE, reason=why)
+    verdict = verdicts.get(name, missing)
+    lost = phase.is_end and phase is not Phase.CHAMPION
+    stops = verdict.outcome is Outcome.FAIL or (lost and not verdict.passed)
+    severity = dg.AssetCheckSeverity.ERROR if stops else dg.AssetCheckSeverity.WARN
+    return check_result(verdict, severity=severity)
+
+
+def identity(model: ModelVersion) -> dict[str, Any]:
+    """The same record that stands wherever the model goes."""
+    return {"model_version": model.version, "record": dg.MetadataValue.json(model.model_dump(mode="json"))}
+
+
+def shadow_metadata(desk: Desk, release_id: str) -> dict[str, Any]:
+    """Of the asset `shadow_comparison`."""
+    phase, why = standing_of(desk, release_id)
+    report = shadow_report(desk, release_id)
+    return {
+        **identity(report.model),
+        "release": release_id,
+        "phase": phase.value,
+        "reason": why,
+        **report.numbers,
+        "plot": dg.MetadataValue.md(report.plot),
+        "ledger": ledger_table(desk.ledger, release_id),
+    }
+
+
+def canary_metadata(desk: Desk, before: RouteState, decision: Decision) -> dict[str, Any]:
+    """Of the asset `canary`; `before` is the route as it was when the run began."""
+    release_id = before.release.release_id
+    report = canary_report(desk, release_id, before)
+    phase, why = standing_of(desk, release_id)
+    return {
+        **identity(before.release.model),
+        "release": release_id,
+        "action": decision.action,
+        "phase": phase.value,
+        "reason": why if phase.is_end else decision.reason,
+        "canary_weight_bp": report.weight_bp,
+        **report.numbers,
+        "weight": dg.MetadataValue.md(report.weight_plot),
+        "engagement": dg.MetadataValue.md(report.engagement_plot),
+        "ledger": ledger_table(desk.ledger, release_id),
+    }
+
+
 def shadow_report(desk: Desk, release_id: str) -> ShadowReport:
     """The comparison as the logs tell it now; the copies of a release that went on are still in them."""
     opened = next(e for e in desk.ledger.events(release_id) if e.kind == "opened")
@@ -46,8 +121,6 @@ def shadow_report(desk: Desk, release_id: str) -> ShadowReport:
     began = next((e.at for e in desk.ledger.events(release_id) if e.kind == "shadow"), None)
     if state is None or state.release.release_id != release_id or began is None:
         return ShadowReport(model, "nothing was copied")
-    from dataclasses import replace
-
     now, as_shadow = desk.clock(), replace(state, entered_at=began)
     until = next((w.since for w in state.weights), now)
     logs = desk.metrics.logs(began)

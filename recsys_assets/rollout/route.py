@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from recsys_assets.platform.interface import (
     ANNOTATION_PREFIX,
     DESTINATION_RULE,
+    PHASE_ANNOTATION,
     RELEASE_ANNOTATION,
     STICKY_HEADER_ANNOTATION,
     VIRTUAL_SERVICE,
@@ -162,7 +163,6 @@ def _annotations(state: RouteState) -> dict[str, str]:
     weights = [[w.weight_bp, w.since.isoformat()] for w in state.weights]
     values = {
         "release": state.release.model_dump_json(),
-        "phase": state.phase.value,
         "step": str(state.step),
         "transition": str(state.transition),
         "entered": state.entered_at.isoformat(),
@@ -176,6 +176,7 @@ def _annotations(state: RouteState) -> dict[str, str]:
     return {
         RELEASE_ANNOTATION: state.release.release_id,
         STICKY_HEADER_ANNOTATION: STICKY_HEADER,
+        PHASE_ANNOTATION: state.phase.value,
         **{ANNOTATION_PREFIX + key: value for key, value in values.items()},
     }
 

@@ -15,7 +15,7 @@ import dagster as dg
 
 from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.resources.registry import ModelRegistryResource
-from recsys_assets.rollout.assets import ADVANCE_JOB, CANARY, CHAMPION, RELEASE_JOB, SHADOW_COMPARISON, open_desk
+from recsys_assets.rollout.jobs import ADVANCE_JOB, CANARY, CHAMPION, RELEASE_JOB, SHADOW_COMPARISON
 from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     ) -> dg.RunRequest | dg.SkipReason:
         """Start a run of `advance_release` when the release under way would move; else look after its lease."""
         from recsys_assets.rollout.act import read_state
+        from recsys_assets.rollout.opening import open_desk
 
         if not settings.path("platform").exists():
             return dg.SkipReason("there is no platform yet, so there is no release")

@@ -15,11 +15,16 @@ import pytest
 
 from recsys_assets.columns import INTERACTIONS
 from recsys_assets.drift.assets import DRIFT_REPORT, NOT_DRIFTED, build_assets, build_jobs
-from recsys_assets.drift.sensors import build_sensors, read_report
+from recsys_assets.drift.sensors import ONE_TICK, build_sensors, read_report
 from recsys_assets.features.windows import item_feature_rows, user_feature_rows
+from recsys_assets.platform.interface import ANY, PHASE_ANNOTATION
+from recsys_assets.records import Phase
+from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.resources.tables import TablesResource
+from recsys_assets.rollout.route import virtual_service
 from recsys_assets.settings import FeatureSettings, Settings
+from recsys_assets_tests.rollout.build import route
 
 FIRST, DAYS = date(2026, 1, 1), 75
 
@@ -67,7 +72,8 @@ def tick(
     settings: Settings, instance: dg.DagsterInstance, cursor: str | None = None
 ) -> dg.SensorResult | dg.SkipReason:
     [sensor] = build_sensors(settings)
-    found = sensor(dg.build_sensor_context(instance=instance, cursor=cursor))
+    platform = PlatformResource.from_settings(settings)
+    found = sensor(dg.build_sensor_context(instance=instance, cursor=cursor, resources={"platform": platform}))
     assert isinstance(found, dg.SensorResult | dg.SkipReason)
     return found
 
@@ -104,6 +110,34 @@ def test_no_request_while_a_release_runs(settings: Settings, instance: dg.Dagste
     assert found.skip_message == "a release is under way"
     instance.report_run_canceled(run)
     assert isinstance(tick(settings, instance), dg.SensorResult)
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_no_request_while_a_release_stands_on_the_route_whichever_run_looks_after_it(
+    settings: Settings, instance: dg.DagsterInstance, phase: Phase
+) -> None:
+    observed(instance)
+    PlatformResource.from_settings(settings).apply(virtual_service(route(phase)), expected=ANY)
+    found = tick(settings, instance)
+    assert isinstance(found, dg.SensorResult if phase.is_end else dg.SkipReason)
+    if isinstance(found, dg.SkipReason):
+        assert found.skip_message == "a release is under way"
+
+
+def test_no_request_beside_a_route_that_nobody_understands(settings: Settings, instance: dg.DagsterInstance) -> None:
+    observed(instance)
+    strange = virtual_service(route(Phase.CHAMPION))
+    del strange["metadata"]["annotations"][PHASE_ANNOTATION]
+    PlatformResource.from_settings(settings).apply(strange, expected=ANY)
+    assert isinstance(tick(settings, instance), dg.SkipReason)
+
+
+def test_without_a_platform_the_sensor_asks_and_makes_none(settings: Settings, instance: dg.DagsterInstance) -> None:
+    observed(instance)
+    asked = tick(settings, instance)
+    assert isinstance(asked, dg.SensorResult)
+    assert [r.run_config for r in asked.run_requests or []] == [ONE_TICK]
+    assert not settings.path("platform").exists()
 
 
 @pytest.mark.parametrize("cursor", ["not json", '{"last": null}', "[]", "{}"])

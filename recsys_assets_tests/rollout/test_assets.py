@@ -11,24 +11,25 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from recsys_assets.drift.sensors import ONE_TICK
 from recsys_assets.platform.interface import ANY, Platform
 from recsys_assets.platform.local.store import ManifestStore
 from recsys_assets.records import ModelVersion, Outcome, Phase
 from recsys_assets.resources.gates import check_result
 from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.rollout.act import read_state, record
-from recsys_assets.rollout.assets import (
+from recsys_assets.rollout.assets import build_assets
+from recsys_assets.rollout.check_names import CANARY_CHECKS
+from recsys_assets.rollout.evidence import ALL_CHECKS
+from recsys_assets.rollout.jobs import (
     ADVANCE_JOB,
     CANARY,
-    CANARY_CHECKS,
     CHAMPION,
     RELEASE_ASSETS,
     RELEASE_JOB,
     SHADOW_COMPARISON,
-    build_assets,
     build_jobs,
 )
-from recsys_assets.rollout.evidence import ALL_CHECKS
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.rollout.route import opened, planned_split, virtual_service
 from recsys_assets.rollout.sensors import build_sensors
@@ -97,10 +98,10 @@ class House:
             instance=self.instance, raise_on_error=False, asset_selection=keys, run_config=config
         )
 
-    def stand(self, phase: Phase, step: int = 0, *, ago: float = 0.0, **changes: Any) -> None:
-        """Put a release of version 2 on the route that opened `ago` seconds before now."""
+    def stand(self, phase: Phase, step: int = 0, *, ago: float = 0.0, version: str = "2", **changes: Any) -> None:
+        """Put a release of this version on the route that opened `ago` seconds before now."""
         at = datetime.now(UTC) - timedelta(seconds=ago)
-        of = release(**changes).model_copy(update={"opened_at": at})
+        of = release(**changes).model_copy(update={"opened_at": at, "model": model(version)})
         state = replace(
             opened(of, actor="test"), phase=phase, step=step, split=planned_split(of, phase, step), transition=3
         )
@@ -198,6 +199,30 @@ def test_one_tick_that_holds_is_a_run_that_succeeds_and_says_why(house: House) -
     assert metadata["weight"].value.startswith("![weight over time](data:image/png;base64,")
     assert set(checks_of(result)) == set(CANARY_CHECKS)
     assert not result.asset_materializations_for_node(CHAMPION)
+
+
+def test_the_release_that_a_drift_asks_for_opens_looks_once_and_is_not_red(house: House) -> None:
+    house.stand(Phase.CHAMPION, champion=None, version="1")
+    result = house.run(RELEASE_JOB, config=ONE_TICK)
+    assert result.success, failure_of(result)
+    assert house.phase() is Phase.SHADOW
+    assert result.asset_materializations_for_node(SHADOW_COMPARISON)
+    assert not result.asset_materializations_for_node(CHAMPION)
+    assert Path(house.registry.folder, "champion.alias").read_text() == "1"
+
+
+def test_the_release_that_a_drift_asks_for_is_red_where_it_was_decided_against(house: House) -> None:
+    house.stand(Phase.CANARY, ago=10_000)
+    result = house.run(RELEASE_JOB, config=ONE_TICK)
+    assert not result.success
+    assert "rolled_back" in failure_of(result)
+
+
+def test_a_run_that_stays_is_red_where_its_champion_is_undecided(house: House) -> None:
+    house.stand(Phase.CANARY)
+    result = house.run(ADVANCE_JOB, [CHAMPION], {"ops": {CHAMPION: {"config": {"until": "decided"}}}})
+    assert not result.success
+    assert "not promoted" in failure_of(result)
 
 
 def test_a_gate_that_did_not_pass_for_this_version_opens_nothing(house: House) -> None:
