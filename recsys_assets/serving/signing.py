@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -88,10 +89,16 @@ def verify_bundle(folder: Path, public: Path, *, digest: str | None = None) -> N
         raise TamperedBundle(f"{signature}: not a signature by {public}") from None
     except (ValueError, LookupError, TypeError, AttributeError, OSError) as broken:
         # The library lets the errors of its JSON and models through: every one of them means "not verified".
-        raise TamperedBundle(f"{folder}: {broken}") from broken
+        raise TamperedBundle(f"{folder}: {_plain(str(broken))}") from broken
     found = _manifest_digest(folder)
     if digest is not None and found != digest:
         raise WrongBundle(f"{folder / MANIFEST}: digest {found}, but {digest} was asked for")
+
+
+def _plain(said: str) -> str:
+    """Which files differ, where the library says so amid its digests; else its own words."""
+    changed = re.findall(r"Hash mismatch for '([^']+)'", said)
+    return f"not the signed content: {', '.join(changed)}" if changed else said
 
 
 def _manifest_digest(folder: Path) -> str | None:
