@@ -80,7 +80,9 @@ def retrieve(index: CandidateIndex, profile: UserProfile) -> Retrieval:
     items = np.unique(np.concatenate(best)).astype(np.int32)
     if len(items) == 0:
         items = np.flatnonzero(eligible)[:count].astype(np.int32)
-    picked = np.stack([np.isin(items, chosen) for chosen in best])
+    picked = np.zeros((len(best), len(items)), dtype=bool)
+    for row, chosen in enumerate(best):
+        picked[row, np.searchsorted(items, chosen)] = True
     return Retrieval(history, items, source_scores(index, history, personal, items), picked)
 
 
@@ -101,6 +103,8 @@ def _popular(index: CandidateIndex, row: int, eligible: npt.NDArray[np.bool_], c
 
 
 def _cold(index: CandidateIndex, history: History, eligible: npt.NDArray[np.bool_], count: int) -> Ints:
+    if not index.content.n_tokens or not len(history.items):
+        return np.zeros(0, dtype=np.int32)
     cold = index.cold_items[eligible[index.cold_items]]
     scores = index.content.scores(history.items, history.weights, cold)
     kept = scores > 0

@@ -19,6 +19,8 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int32]
 DAY_SECONDS = 86_400.0
+# Half-lives after which an event is left out: it weighs 1e-18 of a new one, and floats soon fall out of their range.
+FORGOTTEN = 60.0
 
 
 class EmptyCatalogueError(ValueError):
@@ -50,6 +52,15 @@ class Events:
         keep = np.sort(order[place < per_user])
         return Events(self.user_ids, self.item_ids, self.users[keep], self.items[keep], self.times[keep])
 
+    def of_newest_users(self, most: int) -> Events:
+        """The events of the `most` users whose last event is the newest, ties by code."""
+        users, from_the_end = np.unique(self.users[::-1], return_index=True)
+        if len(users) <= most:
+            return self
+        chosen = users[np.argsort(from_the_end, kind="stable")[:most]]
+        keep = np.flatnonzero(np.isin(self.users, chosen))
+        return Events(self.user_ids, self.item_ids, self.users[keep], self.items[keep], self.times[keep])
+
     def matrix(self, weights: Floats | None = None) -> Any:
         """Sparse users x items, with a weight per event (default 1)."""
         from scipy.sparse import csr_matrix
@@ -63,26 +74,28 @@ def encode(
 ) -> Events:
     """The events in [as_of - lookback_days, as_of); the catalogue adds items that nobody has met yet."""
     inside = (pl.col(EVENT_TIME) < as_of) & (pl.col(EVENT_TIME) >= as_of - timedelta(days=lookback_days))
-    kept = interactions.filter(inside).sort(EVENT_TIME, USER, ITEM)
+    kept = interactions.lazy().filter(inside).select(USER, ITEM, EVENT_TIME).collect()
     known = [kept[ITEM]] + ([] if catalogue is None else [catalogue[ITEM]])
     item_ids = pl.concat(known).drop_nulls().unique().sort()
     if item_ids.is_empty():
         raise EmptyCatalogueError(f"no interaction before {as_of.isoformat()} and no item in the item table")
     user_ids = kept[USER].unique().sort()
-    times = kept[EVENT_TIME].dt.epoch("us").to_numpy() / 1e6
+    users, items = _codes(kept[USER], user_ids), _codes(kept[ITEM], item_ids)
+    moments = kept[EVENT_TIME].dt.epoch("us").to_numpy()
+    order = np.lexsort((items, users, moments))  # codes are in the order of ids, and integers sort ten times faster
     return Events(
         user_ids=tuple(user_ids.to_list()),
         item_ids=tuple(item_ids.to_list()),
-        users=_codes(kept[USER], user_ids),
-        items=_codes(kept[ITEM], item_ids),
-        times=times.astype(np.float64),
+        users=users[order],
+        items=items[order],
+        times=moments[order] / 1e6,
     )
 
 
 def _codes(values: pl.Series, ids: pl.Series) -> Ints:
     if values.is_empty():
         return np.zeros(0, dtype=np.int32)
-    return values.replace_strict(ids, pl.int_range(len(ids), eager=True, dtype=pl.Int32)).to_numpy().astype(np.int32)
+    return values.cast(pl.Enum(ids)).to_physical().to_numpy().astype(np.int32)
 
 
 def decay(ages_seconds: Doubles, half_life_days: float) -> Floats:

@@ -6,6 +6,7 @@ Here: fitting them and folding a history in. Not here: storage, candidates.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,8 @@ from recsys_assets.recommender.events import Doubles, Events, Floats, Ints
 # EASE holds items x items; above this it costs more memory in every model server than it is worth.
 MAX_EASE_ITEMS = 3_000
 ALPHA = 10.0
+# Every user is folded in when asked, so item factors can be learnt from a part of them; the time goes into users.
+MAX_ALS_USERS = 25_000
 
 
 @dataclass(frozen=True)
@@ -32,22 +35,29 @@ class Latent:
         if self.kind == "ease":
             summed: Floats = weights @ self.weights[history]
             return summed
-        fitted: Floats = self.weights @ self._fold_in(history, weights)
+        fitted = np.zeros(len(self.weights), dtype=np.float32)
+        met, factors = self._met
+        # Not BLAS: for one user its threads wait for each other longer than the product takes.
+        fitted[met] = np.einsum("if,f->i", factors, self._fold_in(history, weights))
         return fitted
 
     def _fold_in(self, history: Ints, weights: Floats) -> Floats:
         own = self.weights[history].astype(np.float64)
         confidence = 1.0 + ALPHA * weights.astype(np.float64)
-        gram = self._gram() + (own * (confidence - 1.0)[:, None]).T @ own
+        gram = self._gram + (own * (confidence - 1.0)[:, None]).T @ own
         return np.linalg.solve(gram, own.T @ confidence).astype(np.float32)
 
+    @cached_property
+    def _met(self) -> tuple[Ints, Floats]:
+        """Codes and factors of the items that have any: in a large, quickly ageing catalogue a minority."""
+        met = np.flatnonzero(self.weights.any(axis=1)).astype(np.int32)
+        return met, np.ascontiguousarray(self.weights[met])
+
+    @cached_property
     def _gram(self) -> Doubles:
-        cached: Doubles | None = self.__dict__.get("_cached_gram")
-        if cached is None:
-            factors = self.weights.astype(np.float64)
-            cached = factors.T @ factors + self.regularization * np.eye(factors.shape[1])
-            object.__setattr__(self, "_cached_gram", cached)
-        return cached
+        factors = self.weights.astype(np.float64)
+        gram: Doubles = factors.T @ factors + self.regularization * np.eye(factors.shape[1])
+        return gram
 
 
 def fit_latent(events: Events, *, seed: int, max_ease_items: int = MAX_EASE_ITEMS) -> Latent:
@@ -75,6 +85,8 @@ def fit_als(
 
     if len(events.items) == 0:
         return Latent("als", np.zeros((len(events.item_ids), factors), dtype=np.float32), regularization)
+    weights = events.of_newest_users(MAX_ALS_USERS).matrix() * (1.0 + ALPHA)
+    taught = weights[np.diff(weights.indptr) > 0]
     size = max(1, min(factors, len(events.item_ids) - 1, max(len(events.user_ids) - 1, 1)))
     with threadpool_limits(1, "blas"):  # implicit brings its own threads; BLAS' would fight them
         model = AlternatingLeastSquares(
@@ -85,5 +97,5 @@ def fit_als(
             num_threads=1,
             use_gpu=False,
         )
-        model.fit(events.matrix() * (1.0 + ALPHA), show_progress=False)
+        model.fit(taught, show_progress=False)
     return Latent("als", np.asarray(model.item_factors, dtype=np.float32), regularization)

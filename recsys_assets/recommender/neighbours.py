@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from recsys_assets.recommender.events import Doubles, Events, Floats, Ints, decay
+from recsys_assets.recommender.events import DAY_SECONDS, FORGOTTEN, Doubles, Events, Floats, Ints, decay
 
 BLOCK = 1_024
 
@@ -63,10 +63,11 @@ def fit_neighbours(
     fresh = (
         np.ones(len(events.times), dtype=np.float32)
         if half_life_days is None
-        else decay(at - events.times, half_life_days)
+        else decay(at - events.times, half_life_days) * (at - events.times < FORGOTTEN * half_life_days * DAY_SECONDS)
     )
     source = events.matrix(user_weight[events.users].astype(np.float32)).T.tocsr()
     target = events.matrix(fresh).tocsr()
+    target.eliminate_zeros()
     mass = np.bincount(events.items, minlength=n).astype(np.float32)
     target_mass = np.bincount(events.items, weights=fresh, minlength=n).astype(np.float32)
     scale = (1.0 / np.maximum(target_mass, 1e-6) ** target_power).astype(np.float32)
@@ -88,6 +89,9 @@ def _best_of_rows(block: Any, start: int, scale: Floats, damped: Floats, top: in
         columns = block.indices[begin:end]
         values = block.data[begin:end] * scale[columns] / damped[row]
         values[columns == start + row] = 0.0
+        if len(values) > 2 * top:  # sort only what reaches the last place, ties included
+            kept = values >= np.partition(values, len(values) - top)[len(values) - top]
+            columns, values = columns[kept], values[kept]
         best = np.lexsort((columns, -values))[:top]
         items[row, : len(best)], weights[row, : len(best)] = columns[best], values[best]
     return items, weights

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys_assets.recommender.events import DAY_SECONDS, Doubles, Events, Floats, decay
+from recsys_assets.recommender.events import DAY_SECONDS, FORGOTTEN, Doubles, Events, Floats, decay
 
 WINDOWS_DAYS: tuple[float, ...] = (1.0, 3.0, 7.0, 14.0, 30.0, 90.0, 365.0)
 HALF_LIVES_DAYS: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 7.0, 14.0, 30.0, 90.0, 365.0)
@@ -24,10 +24,11 @@ def counts_in_windows(events: Events, at: float, windows_days: tuple[float, ...]
 
 
 def decayed_counts(events: Events, at: float, half_life_days: float) -> Floats:
-    """[items]: events before `at`, each halved every `half_life_days`."""
-    before = events.times < at
-    weights = decay(at - events.times[before], half_life_days)
-    counted: Floats = np.bincount(events.items[before], weights=weights, minlength=len(events.item_ids)).astype(
+    """[items]: events before `at`, each halved every `half_life_days`; none is left of those long FORGOTTEN."""
+    window = (at - FORGOTTEN * half_life_days * DAY_SECONDS, at)
+    begin, end = np.searchsorted(events.times, window)  # oldest first
+    weights = decay(at - events.times[begin:end], half_life_days)
+    counted: Floats = np.bincount(events.items[begin:end], weights=weights, minlength=len(events.item_ids)).astype(
         np.float32
     )
     return counted

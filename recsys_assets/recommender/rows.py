@@ -6,9 +6,11 @@ Here: rows of one cut. Not here: which cuts there are, or any table.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from recsys_assets.columns import EVENT_TIME, ITEM, USER, UTC_TIME
@@ -19,6 +21,17 @@ from recsys_assets.recommender.profiles import UserProfile, profile_frame, profi
 from recsys_assets.recommender.ranker import CUT, LABEL, SOURCE_FLAG
 from recsys_assets.recommender.state import item_state as item_state_at
 from recsys_assets.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class _List:
+    """One user's candidates at a cut."""
+
+    user_id: str
+    items: npt.NDArray[np.int32]
+    labels: npt.NDArray[np.bool_]
+    picked: npt.NDArray[np.bool_]
+    values: npt.NDArray[np.float32]
 
 
 def ranking_rows(
@@ -39,10 +52,8 @@ def ranking_rows(
     maker = FeatureMaker(index, ItemTable.of(index, item_state), tuple(user_names))
     wanted = _positive_codes(index, positives)
     chosen = sample_users([p for p in profiles if p.user_id in wanted], settings.max_users_per_cut, settings.seed)
-    frames = [frame for p in chosen if (frame := _rows_of(maker, p, wanted[p.user_id], at)) is not None]
-    if not frames:
-        return _frame(maker, [], np.zeros(0, np.int32), at, np.zeros(0, bool), np.zeros((len(SOURCES), 0), bool), None)
-    return pl.concat(frames)
+    lists = [made for p in chosen if (made := _list_of(maker, p, wanted[p.user_id], at)) is not None]
+    return _frame(maker, lists, at)
 
 
 def rows_at_cut(
@@ -92,33 +103,37 @@ def _positive_codes(index: CandidateIndex, positives: pl.DataFrame) -> dict[str,
     return found
 
 
-def _rows_of(maker: FeatureMaker, profile: UserProfile, wanted: set[int], at: datetime) -> pl.DataFrame | None:
+def _list_of(maker: FeatureMaker, profile: UserProfile, wanted: set[int], at: datetime) -> _List | None:
     found = retrieve(maker.index, profile)
     labels = np.isin(found.items, list(wanted))
     if not labels.any() or labels.all():
         return None
-    values = maker.rows(profile, found, at=at.timestamp())
-    users = [profile.user_id] * len(found.items)
-    return _frame(maker, users, found.items, at, labels, found.picked, values)
+    return _List(profile.user_id, found.items, labels, found.picked, maker.rows(profile, found, at=at.timestamp()))
 
 
-def _frame(
-    maker: FeatureMaker,
-    users: list[str],
-    items: np.ndarray[tuple[int], np.dtype[np.int32]],
-    at: datetime,
-    labels: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    picked: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
-    values: np.ndarray[tuple[int, int], np.dtype[np.float32]] | None,
-) -> pl.DataFrame:
-    block = np.zeros((0, len(maker.names)), np.float32) if values is None else values
-    keys = pl.DataFrame(
-        {
-            USER: pl.Series(users, dtype=pl.String),
-            ITEM: pl.Series([maker.index.item_ids[code] for code in items], dtype=pl.String),
-            CUT: pl.Series([at] * len(users), dtype=UTC_TIME),
-            LABEL: pl.Series(labels.astype(np.int8), dtype=pl.Int8),
-            **{f"{SOURCE_FLAG}{s}": pl.Series(picked[n], dtype=pl.Boolean) for n, s in enumerate(SOURCES)},
-        }
-    )
-    return keys.hstack(pl.from_numpy(block, schema={n: pl.Float32 for n in maker.names}, orient="row"))
+def _frame(maker: FeatureMaker, lists: Sequence[_List], at: datetime) -> pl.DataFrame:
+    """One frame of all lists: a frame for each user would cost more than its retrieval."""
+    sizes = [len(made.items) for made in lists]
+    rows, items = sum(sizes), np.concatenate([np.zeros(0, np.int32), *(made.items for made in lists)])
+    labels = np.concatenate([np.zeros(0, np.bool_), *(made.labels for made in lists)])
+    picked = np.concatenate([np.zeros((len(SOURCES), 0), np.bool_), *(made.picked for made in lists)], axis=1)
+    users = pl.Series([made.user_id for made in lists], dtype=pl.String)
+    owner = np.repeat(np.arange(len(lists)), sizes)
+    keys = {
+        USER: users.gather(owner),
+        ITEM: pl.Series(maker.index.item_ids, dtype=pl.String).gather(items),
+        CUT: pl.repeat(at, rows, dtype=UTC_TIME, eager=True),
+        LABEL: pl.Series(labels.astype(np.int8), dtype=pl.Int8),
+        **{f"{SOURCE_FLAG}{s}": pl.Series(picked[n], dtype=pl.Boolean) for n, s in enumerate(SOURCES)},
+    }
+    return pl.DataFrame(keys | dict(zip(maker.names, _columns(lists, rows, len(maker.names)), strict=True)))
+
+
+def _columns(lists: Sequence[_List], rows: int, count: int) -> list[pl.Series]:
+    """The feature columns, each list's block copied once to where it belongs."""
+    block = np.empty((count, rows), dtype=np.float32)
+    start = 0
+    for made in lists:
+        block[:, start : start + len(made.items)] = made.values.T
+        start += len(made.items)
+    return [pl.Series(column, dtype=pl.Float32) for column in block]

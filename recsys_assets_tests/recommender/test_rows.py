@@ -9,10 +9,12 @@ import polars as pl
 import pytest
 
 from recsys_assets.features.windows import item_feature_rows, user_feature_rows
-from recsys_assets.recommender.profiles import UserProfile
+from recsys_assets.recommender.index import CandidateIndex
+from recsys_assets.recommender.profiles import UserProfile, build_profiles
 from recsys_assets.recommender.ranker import NoTrainingRowsError, feature_columns, fit_ranker
 from recsys_assets.recommender.recommender import assemble
-from recsys_assets.recommender.rows import rows_at_cut, sample_users
+from recsys_assets.recommender.rows import ranking_rows, rows_at_cut, sample_users
+from recsys_assets.recommender.state import item_state
 from recsys_assets.settings import FeatureSettings
 from recsys_assets_tests.recommender.world import AS_OF, PARAMS, SETTINGS, events, interactions, items, users
 
@@ -101,3 +103,30 @@ def test_a_user_with_no_history_before_the_cut_still_teaches():
     made = rows_at_cut(*tables(table), cut=CUT, settings=everything)
     mine = made.filter(pl.col("user_id") == "newcomer")
     assert mine.filter(pl.col("label") == 1)["item_id"].to_list() == ["i00"]
+
+
+def test_rows_of_all_users_at_once_are_the_rows_of_each_user_alone():
+    table, catalogue, _, user_rows, item_rows = tables(crowd())
+    index = CandidateIndex.build(table, catalogue, as_of=CUT, settings=SETTINGS)
+    profiles = build_profiles(user_rows, None, at=CUT)
+    positives = table.filter(pl.col("event_time") >= CUT).select("user_id", "item_id").unique()
+    state, names = item_state(item_rows, catalogue, at=CUT), tuple(profiles[0].features)
+
+    def made(chosen: list[UserProfile]) -> pl.DataFrame:
+        return ranking_rows(index, chosen, positives, state, user_names=names, at=CUT, settings=SETTINGS)
+
+    together = made(profiles)
+    assert together["user_id"].n_unique() > 20
+    assert together.equals(pl.concat([made([profile]) for profile in profiles]))
+    assert index.latent.kind == "als"
+
+
+def crowd() -> pl.DataFrame:
+    """A catalogue above the size for EASE: 80 users, 3,200 items, most of them met once."""
+    rows = [
+        (f"c{user:02}", f"n{item:04}", day + item / 4_000)
+        for user in range(80)
+        for day in range(31)
+        for item in {(user * 40 + day) % 3_200, (user * 40 + day + 977) % 3_200, day, day + user % 3}
+    ]
+    return events(*rows)
