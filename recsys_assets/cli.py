@@ -22,7 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.registered_commands.extend(releases.app.registered_commands)
 errors = Console(stderr=True, highlight=False)
 
 
@@ -78,7 +77,7 @@ def traffic(
             seed=wished.seed if seed is None else seed,
         )
     except (NoVisitorsError, LookupError) as refused:
-        errors.print(f"traffic: {refused}")
+        errors.print(f"traffic: {refused}", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
     typer.echo(tally.line())
     if not tally.statuses[200]:
@@ -95,12 +94,15 @@ def check_config(
     typer.echo(f"{settings.config_file}: in order; state lives in {settings.home}")
 
 
+app.registered_commands.extend(releases.app.registered_commands)
+
+
 def main() -> None:
     """Entry point: a broken configuration is one readable message and exit code 2, never a stack trace."""
     try:
         app()
     except ConfigError as broken:
-        errors.print(str(broken), markup=False)
+        errors.print(str(broken), markup=False, soft_wrap=True)
         sys.exit(2)
 
 

@@ -100,3 +100,18 @@ def test_places_are_relative_to_the_config_file_unless_absolute_or_remote(tmp_pa
     assert found.resolve("clicks/*.csv") == str(tmp_path / "clicks/*.csv")
     assert found.resolve("s3://bucket/clicks/*.csv") == "s3://bucket/clicks/*.csv"
     assert found.resolve("{home}/x") == str(tmp_path / "home" / "x")
+
+
+def test_a_day_that_no_calendar_has_is_an_error_with_its_place(tmp_path: Path) -> None:
+    text = PACKAGED_CONFIG.read_text(encoding="utf-8").replace("start_date: 1997-09-20", "start_date: 1997-13-20")
+    broken = tmp_path / "recsys.yaml"
+    broken.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"data\.start_date: .*month"):
+        load_settings(home=tmp_path, config=broken)
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line(tmp_path: Path) -> None:
+    broken = tmp_path / "recsys.yaml"
+    broken.write_text("data: {}\nrollout: {}\ndata: {}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"'data' stands twice[\s\S]*line 3"):
+        load_settings(home=tmp_path, config=broken)
