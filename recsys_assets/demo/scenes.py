@@ -16,9 +16,7 @@ from recsys_assets.interactions import movielens
 from recsys_assets.records import Phase
 
 FIRST_AS_OF, SECOND_AS_OF = date(1998, 2, 15), date(1998, 3, 1)
-CORRUPT_AS_OF = date(1998, 3, 8)
-# Three days in a row: the test fortnight before each has users enough for the gate to tell.
-WORSE_AS_OF, FAILING_AS_OF, SLOW_AS_OF = (date(1998, 3, 15) + timedelta(days=n) for n in range(3))
+CORRUPT_AS_OF, LAST_AS_OF = date(1998, 3, 8), date(1998, 3, 15)
 
 
 @dataclass(frozen=True)
@@ -123,18 +121,18 @@ def corrupt_labels(stage: Stage) -> list[Claim]:
 
 def worse_online(stage: Stage) -> list[Claim]:
     """Fine offline; online its cache hands users the lists of others. The sequential verdict must find it."""
-    return _rolled_back(stage, CORRUPT_AS_OF, WORSE_AS_OF, "crossed_users", "canary_is_not_worse")
+    _land(stage, CORRUPT_AS_OF, LAST_AS_OF)
+    return _rolled_back(stage, "crossed_users", "canary_is_not_worse")
 
 
 def failing(stage: Stage) -> list[Claim]:
-    """A server that fails for part of the requests."""
-    return _rolled_back(stage, WORSE_AS_OF, FAILING_AS_OF, "failing", "canary_has_no_more_errors")
+    """The same data, trained again, on a server that fails for part of its users."""
+    return _rolled_back(stage, "failing", "canary_has_no_more_errors")
 
 
 def slow(stage: Stage) -> list[Claim]:
-    """A server that got slow: the copies in the shadow show it before any user waits."""
+    """The same data, trained again, on a server that got slow: the copies in the shadow show it before any user waits."""
     champion = world.champion(stage)
-    _land(stage, FAILING_AS_OF, SLOW_AS_OF)
     stopped = stage.run_job("release", config=_drill("slow"))
     row = world.latest_release(stage)
     return [
@@ -159,9 +157,8 @@ SCENES = (
 )
 
 
-def _rolled_back(stage: Stage, first: date, as_of: date, drill: str, check: str) -> list[Claim]:
+def _rolled_back(stage: Stage, drill: str, check: str) -> list[Claim]:
     champion = world.champion(stage)
-    _land(stage, first, as_of)
     stopped = stage.run_job("release", config=_drill(drill))
     _tell_checks(stage, stopped)
     row = world.latest_release(stage)
