@@ -59,6 +59,16 @@ FEEDBACK: Final = _schema(
     }
 )
 
+# The same rows in the tables `exposures` and `feedback`, by UTC day of served_at and received_at. `rolled_back`: the
+# model that gave the answer was taken back for harm, so a training may want to leave the row out.
+EXPOSURE_ROWS: Final = _schema({**EXPOSURES, DAY: pl.Date, "rolled_back": pl.Boolean})
+FEEDBACK_ROWS: Final = _schema({**FEEDBACK, DAY: pl.Date})
+
+# One row is one release that was rolled back: what its version answered from `since` to `until` was of a bad model.
+EXPOSURE_MARKS: Final = _schema(
+    {"release_id": pl.String, "model_version": pl.String, "since": UTC_TIME, "until": UTC_TIME}
+)
+
 # One row is one request that the gateway answered, failed ones included: what was really served, counted there.
 GATEWAY_REQUESTS: Final = _schema(
     {

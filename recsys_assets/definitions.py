@@ -20,12 +20,14 @@ from recsys_assets.interactions import sensors as interaction_sensors
 from recsys_assets.resources.build import build_resources
 from recsys_assets.rollout import assets as rollout
 from recsys_assets.rollout import jobs as rollout_jobs
+from recsys_assets.rollout import marks as rollout_marks
+from recsys_assets.rollout import schedules as rollout_schedules
 from recsys_assets.rollout import sensors as rollout_sensors
 from recsys_assets.serving import assets as serving
 from recsys_assets.settings import Settings, load_settings
 from recsys_assets.training import assets as training
 
-ROOMS = (interactions, features, training, evaluation, drift, serving, rollout)
+ROOMS = (interactions, features, training, evaluation, drift, serving, rollout, rollout_marks)
 CHECKS = (feature_checks,)
 JOBS = (interactions, training, drift, rollout_jobs)
 AUTOMATION = (interaction_sensors, drift_sensors, rollout_sensors)
@@ -43,6 +45,7 @@ def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | No
                 "automation", target=dg.AssetSelection.all(), default_status=dg.DefaultSensorStatus.RUNNING
             ),
         ],
+        schedules=rollout_schedules.build_schedules(settings),
         resources={**build_resources(settings), **(resource_overrides or {})},
         # One machine: steps of a run share the imports of one process.
         executor=dg.in_process_executor,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _DAY: Final = "day"
+_ATTEMPTS: Final = 5
 
 
 class TableMissing(LookupError):  # noqa: N818 - a state of the world that callers expect
@@ -94,11 +95,45 @@ class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         rows = _storable(frame)
         return self._write(name, self._aligned(name, rows) if self.exists(name) else rows, mode="append")
 
+    def append_new(self, name: str, frame: pl.DataFrame, *, keys: Sequence[str]) -> int:
+        """Add the rows whose `keys` no stored row has, in one commit; return how many. The same rows again add nothing.
+
+        Writers side by side see each other: whoever comes second looks again before it adds.
+        """
+        from deltalake import write_deltalake
+        from deltalake.exceptions import CommitFailedError
+
+        rows = _storable(frame).unique(keys, keep="first", maintain_order=True)
+        if not self.exists(name):
+            where, by = self._place(name), [_DAY] if _DAY in rows.columns else None
+            write_deltalake(where, rows.clear(), mode="ignore", partition_by=by, storage_options=self._options())
+        rows, same = self._aligned(name, rows), " AND ".join(f"new.{key} = old.{key}" for key in keys)
+        for attempt in range(_ATTEMPTS):
+            merge = self._open(name).merge(rows, same, source_alias="new", target_alias="old")
+            try:
+                return int(merge.when_not_matched_insert_all().execute()["num_target_rows_inserted"])
+            except CommitFailedError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def set_true(self, name: str, column: str, *, where: str) -> int:
+        """Set a Boolean column in the rows that an SQL condition names, in one commit; return how many were not so."""
+        changed = self._open(name).update(updates={column: "true"}, predicate=f"({where}) AND NOT {column}")
+        return int(changed["num_updated_rows"])
+
     def uri(self, name: str) -> str:
         """Where the table stands."""
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not a table name: lower case letters, digits and underscores")
         return f"{self.root.rstrip('/')}/{name}"
+
+    def _place(self, name: str) -> str:
+        """Where the table stands, with a local folder made."""
+        where = self.uri(name)
+        if "://" not in self.root:
+            Path(where).mkdir(parents=True, exist_ok=True)
+        return where
 
     def _options(self) -> dict[str, str] | None:
         return dict(self.storage_options) or None
@@ -138,10 +173,8 @@ class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     ) -> int:
         from deltalake import DeltaTable, write_deltalake
 
-        where, options = self.uri(name), self._options()
+        where, options = self._place(name), self._options()
         partition_by = [_DAY] if _DAY in rows.columns else None
-        if "://" not in self.root:
-            Path(where).mkdir(parents=True, exist_ok=True)
         if mode == "append":
             write_deltalake(where, rows, mode="append", partition_by=partition_by, storage_options=options)
         else:

@@ -1,4 +1,4 @@
-"""The jobs of a release: `release` and `advance_release`, and what a person may do from the Dagster UI.
+"""The jobs of a release, the one that collects what came of it, and what a person may do from the Dagster UI.
 
 Here: names and small jobs. Not here: the assets that they select (assets.py), or what a person's word does (tick.py).
 """
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from recsys_assets.rollout.desk import Desk
 
 SHADOW_COMPARISON, CANARY, CHAMPION = "shadow_comparison", "canary", "champion"
-RELEASE_JOB, ADVANCE_JOB = "release", "advance_release"
+EXPOSURE_MARKS = "exposure_marks"
+RELEASE_JOB, ADVANCE_JOB, COLLECT_JOB = "release", "advance_release", "collect_feedback"
 RELEASE_ASSETS = (
     "online_features",
     "training_rows",
@@ -44,7 +45,7 @@ class OverrideWord(dg.Config):
 
 
 def build_jobs(settings: Settings) -> list[Any]:
-    """`release`: from rows to a decision; `advance_release`: one tick of the one under way; and a person's jobs."""
+    """`release`, from rows to a decision; `advance_release`, one tick of it; `collect_feedback`; a person's jobs."""
     return [
         dg.define_asset_job(
             RELEASE_JOB,
@@ -55,6 +56,12 @@ def build_jobs(settings: Settings) -> list[Any]:
             ADVANCE_JOB,
             selection=dg.AssetSelection.assets(SHADOW_COMPARISON, CANARY, CHAMPION),
             description="Move the release under way on by one tick; the canary sensor starts this.",
+        ),
+        dg.define_asset_job(
+            COLLECT_JOB,
+            selection=dg.AssetSelection.assets(EXPOSURE_MARKS, "exposures", "feedback"),
+            tags={"recsys-assets/writes": "feedback"},
+            description="What was shown and what users did with it, from the logs into tables.",
         ),
         *_person_jobs(settings),
     ]

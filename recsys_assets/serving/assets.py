@@ -1,8 +1,11 @@
-"""The asset `challenger_service` with its blocking checks.
+"""The assets `challenger_service`, with its blocking checks, and `exposures` and `feedback`: what came of serving.
 
-Here: the gate read again, the deployment called, metadata. Not here: a step of it (deploy.py) or a rule (verdicts.py).
+Here: the gate read again, deployment and collection called, metadata. Not here: a step (deploy.py), a rule
+(verdicts.py), or the logs (logs.py).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -12,6 +15,7 @@ from recsys_assets.records import ModelVersion, Outcome, Verdict
 from recsys_assets.resources.gates import check_result, read_gate
 from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.resources.registry import ModelRegistryResource
+from recsys_assets.resources.tables import TablesResource
 from recsys_assets.serving.verdicts import CHECKS
 from recsys_assets.settings import Settings
 
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from recsys_assets.serving.deploy import Deployed
 
 CHALLENGER_SERVICE = "challenger_service"
+EXPOSURES, FEEDBACK, EXPOSURE_MARKS = "exposures", "feedback", "exposure_marks"
+OWNERS = ["team:recommender"]
 RANKER_CHECKS = ("scores_are_not_degenerate",)
 
 
@@ -28,8 +34,11 @@ def gates(settings: Settings) -> dict[str, tuple[str, ...]]:
 
 
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
-    """The room's one asset."""
+    """The room's three assets."""
+    return [_challenger_service(settings), _exposures(settings), _feedback(settings)]
 
+
+def _challenger_service(settings: Settings) -> dg.AssetsDefinition:
     @dg.asset(
         name=CHALLENGER_SERVICE,
         group_name="serving",
@@ -39,7 +48,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             for name, asserts in CHECKS.items()
         ],
         kinds={"kserve", "fastapi"},
-        owners=["team:recommender"],
+        owners=OWNERS,
     )
     def challenger_service(
         context: dg.AssetExecutionContext, registry: ModelRegistryResource, platform: PlatformResource
@@ -61,7 +70,79 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             check_results=[check_result(verdict) for verdict in deployed.verdicts],
         )
 
-    return [challenger_service]
+    return challenger_service
+
+
+def _exposures(settings: Settings) -> dg.AssetsDefinition:
+    @dg.asset(
+        name=EXPOSURES,
+        group_name="serving",
+        deps=[CHALLENGER_SERVICE, EXPOSURE_MARKS],
+        kinds={"deltalake", "polars"},
+        owners=OWNERS,
+    )
+    def exposures(tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        """One row is one answer that a model server gave: to whom, by which version, on which rung, with which scores.
+
+        Grain: request, variant (the shadow's answers are among them) and user; kept by UTC day of the answer. Fresh:
+        every ten minutes the schedule adds what the servers have logged since; each row counts once, however often it
+        is collected. `rolled_back` marks answers of a model that was rolled back, which a training can leave out.
+        """
+        from recsys_assets.serving.collecting import EXPOSURE_KEYS, exposure_rows, marked
+        from recsys_assets.serving.logs import read_exposures
+
+        with _readable():
+            logged = read_exposures(settings.path("logs", "exposures"))
+        new = tables.append_new(EXPOSURES, exposure_rows(logged), keys=EXPOSURE_KEYS)
+        marks = tables.read(EXPOSURE_MARKS).rows(named=True) if tables.exists(EXPOSURE_MARKS) else []
+        conditions = [marked(mark["model_version"], mark["since"], mark["until"]) for mark in marks]
+        newly_marked = sum(tables.set_true(EXPOSURES, "rolled_back", where=each) for each in conditions)
+        return dg.MaterializeResult(metadata=_collected(tables, EXPOSURES, new) | {"newly_marked": newly_marked})
+
+    return exposures
+
+
+def _feedback(settings: Settings) -> dg.AssetsDefinition:
+    @dg.asset(
+        name=FEEDBACK,
+        group_name="serving",
+        deps=[CHALLENGER_SERVICE],
+        kinds={"deltalake", "polars"},
+        owners=OWNERS,
+    )
+    def feedback(tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
+        """One row is one event that a client reported about an answer, such as a click on one of its items.
+
+        Grain: event_id, which counts once however often it was sent or collected; kept by UTC day of the receipt.
+        Fresh: every ten minutes the schedule adds what the collector has acknowledged since.
+        """
+        from recsys_assets.serving.collecting import FEEDBACK_KEYS, feedback_rows
+        from recsys_assets.serving.logs import read_feedback
+
+        with _readable():
+            logged = read_feedback(settings.path("logs", "feedback"))
+        new = tables.append_new(FEEDBACK, feedback_rows(logged), keys=FEEDBACK_KEYS)
+        return dg.MaterializeResult(metadata=_collected(tables, FEEDBACK, new))
+
+    return feedback
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """A log with a broken line is not read past it: a person must look, and the run says where."""
+    from recsys_assets.serving.logs import LogCorrupt
+
+    try:
+        yield
+    except LogCorrupt as broken:
+        raise dg.Failure(f"nothing was collected: {broken}", allow_retries=False) from broken
+
+
+def _collected(tables: TablesResource, name: str, new: int) -> dict[str, Any]:
+    import polars as pl
+
+    total = tables.scan(name).select(pl.len()).collect().item()
+    return {"new_rows": new, "dagster/row_count": int(total), "table_version": tables.version(name)}
 
 
 def require_gates(instance: dg.DagsterInstance, settings: Settings, model: ModelVersion) -> None:

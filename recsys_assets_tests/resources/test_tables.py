@@ -5,8 +5,10 @@ Here: TablesResource over a real local Delta folder. Not here: what any room sto
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
+from threading import Barrier
 
 import polars as pl
 import pytest
@@ -113,3 +115,41 @@ def test_an_empty_interactions_table_keeps_its_schema(tables: TablesResource) ->
 def test_a_name_that_is_a_path_is_refused(tables: TablesResource) -> None:
     with pytest.raises(ValueError, match="not a table name"):
         tables.read("../secrets")
+
+
+def test_the_same_rows_added_again_are_there_once(tables: TablesResource) -> None:
+    assert tables.append_new("visits", rows((MONDAY, "ann"), (MONDAY, "ann")), keys=("day", "who")) == 1
+    both = rows((MONDAY, "ann"), (TUESDAY, "ann"))
+    assert tables.append_new("visits", both, keys=("day", "who")) == 1
+    version = tables.version("visits")
+    assert tables.append_new("visits", both, keys=("day", "who")) == 0
+    assert tables.version("visits") == version, "nothing new is no new version"
+    assert content(tables) == {(MONDAY, "ann"), (TUESDAY, "ann")}
+
+
+def test_no_rows_at_all_make_a_table_that_is_empty(tables: TablesResource) -> None:
+    assert tables.append_new("visits", rows(), keys=("who",)) == 0
+    assert tables.read("visits").schema == rows().schema
+    assert tables.days("visits") == []
+
+
+def test_writers_side_by_side_add_a_row_once(tables: TablesResource) -> None:
+    tables.append_new("visits", rows((MONDAY, "ann")), keys=("who",))
+    many = rows(*((TUESDAY, f"visitor {n}") for n in range(200)))
+    together = Barrier(3)
+
+    def add() -> int:
+        together.wait()
+        return tables.append_new("visits", many, keys=("who",))
+
+    with ThreadPoolExecutor(3) as pool:
+        added = [future.result() for future in [pool.submit(add) for _ in range(3)]]
+    assert sorted(added) == [0, 0, 200]
+    assert tables.read("visits").height == 201
+
+
+def test_rows_are_marked_once_and_only_those_named(tables: TablesResource) -> None:
+    tables.append_new("visits", rows((MONDAY, "ann"), (TUESDAY, "bob")).with_columns(bad=False), keys=("who",))
+    assert tables.set_true("visits", "bad", where="who = 'bob' OR who = 'nobody'") == 1
+    assert tables.set_true("visits", "bad", where="who = 'bob' OR who = 'nobody'") == 0
+    assert dict(tables.read("visits").select("who", "bad").iter_rows()) == {"ann": False, "bob": True}
