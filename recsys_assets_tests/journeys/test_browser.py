@@ -1,0 +1,136 @@
+"""The Dagster UI in a real browser: the graph is there, and an asset can be made by clicking.
+
+Here: what a person sees and does. Not here: what the sensors do meanwhile.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from recsys_assets.evaluation.check_names import check_names
+from recsys_assets_tests.journeys.dagster_api import DagsterApi
+from recsys_assets_tests.journeys.house import Story, eventually
+
+if TYPE_CHECKING:
+    from selenium.webdriver.remote.webdriver import WebDriver
+    from selenium.webdriver.remote.webelement import WebElement
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(CHROMIUM is None, reason="no `chromium` on the PATH: the UI cannot be opened"),
+    pytest.mark.skipif(DRIVER is None, reason="no `chromedriver` on the PATH: the browser cannot be driven"),
+]
+ROOMS = {
+    "interactions": {"interactions", "items", "users"},
+    "features": {"user_features", "item_features", "online_features"},
+    "training": {"training_rows", "candidate_index", "hyperparameters", "ranker_model"},
+    "evaluation": {"evaluation_report", "drift_report"},
+    "serving": {"challenger_service"},
+    "rollout": {"shadow_comparison", "canary", "champion"},
+}
+ARGUMENTS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1600,1200",
+)
+PAGE_SECONDS = 60
+ENDS = {"SUCCESS", "FAILURE", "CANCELED"}
+
+
+@pytest.fixture(scope="module")
+def browser(running: DagsterApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
+    """A browser with a fresh profile, on the UI; the invitation that a first visit shows is sent away."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.options import Options
+    from selenium.webdriver.chrome.service import Service
+
+    options = Options()
+    options.binary_location = str(CHROMIUM)
+    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
+    try:
+        driver.get(running.url)
+        button(driver, "Skip").click()
+        yield driver
+    finally:
+        driver.quit()
+
+
+def button(browser: WebDriver, label: str) -> WebElement:
+    """The button with this label, once it can be clicked."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support import expected_conditions as condition
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    place = (By.XPATH, f"//button[normalize-space(.)='{label}']")
+    found: WebElement = WebDriverWait(browser, PAGE_SECONDS).until(condition.element_to_be_clickable(place))
+    return found
+
+
+def lines(browser: WebDriver) -> set[str]:
+    """What the page says, line by line."""
+    text = browser.execute_script("return document.body.innerText")
+    return {line.strip() for line in text.splitlines()}
+
+
+def see(browser: WebDriver, words: set[str]) -> None:
+    """Wait until each of these stands on the page as a line of its own."""
+    eventually(lambda: words <= lines(browser), seconds=PAGE_SECONDS, what=f"{sorted(words)} on {browser.current_url}")
+
+
+def test_the_lineage_shows_every_room(running: DagsterApi, browser: WebDriver) -> None:
+    browser.get(f"{running.url}/asset-groups")
+    see(browser, set(ROOMS))
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_a_rooms_graph_shows_its_assets(running: DagsterApi, browser: WebDriver, room: str) -> None:
+    browser.get(f"{running.url}/locations/recsys_assets.definitions/asset-groups/{room}")
+    see(browser, ROOMS[room])
+
+
+def test_there_is_no_asset_beside_those_of_the_rooms(running: DagsterApi) -> None:
+    assert running.assets() == set().union(*ROOMS.values())
+
+
+def test_the_page_of_the_report_shows_the_blocking_checks_by_name(
+    story: Story, running: DagsterApi, browser: WebDriver
+) -> None:
+    browser.get(f"{running.url}/assets/evaluation_report?view=checks")
+    see(browser, set(check_names(story.settings.gate.metric)))
+
+
+def test_an_asset_is_materialized_by_clicking(running: DagsterApi, browser: WebDriver) -> None:
+    before = set(running.runs_that_made("items"))
+    browser.get(f"{running.url}/assets/items")
+    button(browser, "Materialize").click()
+    [made] = eventually(lambda: set(running.runs_that_made("items")) - before, seconds=120, what="items by a click")
+    eventually(lambda: running.run(made)["status"] in ENDS, seconds=60, what="the end of its run")
+    assert running.run(made)["status"] == "SUCCESS"
+
+
+def test_the_clicked_run_is_told_as_a_success_on_the_runs_page(running: DagsterApi, browser: WebDriver) -> None:
+    browser.get(f"{running.url}/runs")
+    see(browser, {"Success", running.runs_that_made("items")[0][:8]})
+
+
+def test_the_pictures_of_the_graph_come_without_the_network(running: DagsterApi, browser: WebDriver) -> None:
+    """All that the page loaded came from the webserver itself."""
+    browser.get(f"{running.url}/asset-groups")
+    see(browser, set(ROOMS))
+    loaded = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")
+    assert {url for url in loaded if url.startswith("http") and not url.startswith(running.url)} == set()

@@ -1,0 +1,22 @@
+"""The end of the journeys: stopping leaves nothing of the home alive, whatever was killed before.
+
+Here: this one claim. Not here: stacks in trouble (platform/test_stack.py).
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from recsys_assets.platform.local import stack
+from recsys_assets.processes import stop_everything
+from recsys_assets_tests.journeys.dagster_api import DagsterApi
+from recsys_assets_tests.journeys.house import Story, processes_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+def test_stopping_everything_leaves_no_process_of_the_home(story: Story, running: DagsterApi) -> None:
+    assert processes_of(story.settings)
+    stop_everything(story.settings)
+    assert processes_of(story.settings) == []
+    assert stack.running(story.settings) == {}
