@@ -56,6 +56,14 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     return [evaluation_report]
 
 
+def build_jobs(settings: Settings) -> list[Any]:
+    """`evaluate`: the report of the newest challenger, by itself."""
+    chosen = dg.AssetSelection.assets(EVALUATION_REPORT)
+    return [
+        dg.define_asset_job("evaluate", selection=chosen, description="Judge the challenger on days it has not seen.")
+    ]
+
+
 def _unfinished(challenger: ModelVersion) -> Verdict:
     return Verdict(
         check=EVALUATION_REPORT,

@@ -11,12 +11,16 @@ from datetime import datetime
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from recsys_assets.columns import EVENT_TIME
 from recsys_assets.recommender.events import DAY_SECONDS, Doubles, Events, Floats, Ints, encode
 from recsys_assets.recommender.latent import fit_als, fit_ease
 from recsys_assets.recommender.neighbours import fit_neighbours, recency_weights
+
+# EASE inverts a matrix of items by items: 5,000 items take seconds and 200 MB, 50,000 hours and 20 GB.
+MOST_EASE_ITEMS = 5_000
 
 Scorer = Callable[[Ints, Doubles], Floats]
 
@@ -44,6 +48,7 @@ class _Fitted:
         events = encode(train, None, as_of=as_of or _just_after(train), lookback_days=36_500).distinct()
         at = as_of.timestamp() if as_of else float(events.times.max()) + 1.0
         scorer, popular = self.fit(events, at), _recent(events, at, self.window_days)
+        best_known = np.argsort(-popular, kind="stable")
         code_of = {user: code for code, user in enumerate(events.user_ids)}
         order = np.argsort(events.users, kind="stable")
         starts = np.searchsorted(events.users[order], np.arange(len(events.user_ids) + 1))
@@ -52,7 +57,8 @@ class _Fitted:
             code = code_of.get(user)
             own = order[:0] if code is None else order[starts[code] : starts[code + 1]]
             scores = scorer(events.items[own], events.times[own]) if len(own) else popular
-            ranked[user] = _top(scores, popular, events.items[own], k, events.item_ids)
+            best = _top(scores, best_known, events.items[own], k)
+            ranked[user] = [events.item_ids[item] for item in best]
         return ranked
 
 
@@ -78,12 +84,22 @@ def item_knn_decayed(
     return _Fitted(fit, window_days)
 
 
-def ease(regularization: float = 300.0, *, window_days: float = 14.0) -> Baseline:
-    """EASE over the whole catalogue."""
+def ease(regularization: float = 300.0, *, window_days: float = 14.0, most_items: int = MOST_EASE_ITEMS) -> Baseline:
+    """EASE over the catalogue, of a large one over its `most_items` best known items; the others score 0."""
 
     def fit(events: Events, at: float) -> Scorer:
-        model = fit_ease(events, regularization=regularization)
-        return lambda items, times: model.scores(items, np.ones(len(items), dtype=np.float32))
+        kept = _best_known(_recent(events, at, window_days), most_items)
+        model = fit_ease(events.of_items(kept), regularization=regularization)
+        places = np.full(len(events.item_ids), -1, dtype=np.int32)
+        places[kept] = np.arange(len(kept), dtype=np.int32)
+
+        def scores(items: Ints, times: Doubles) -> Floats:
+            known = places[items][places[items] >= 0]
+            found = np.zeros(len(places), dtype=np.float32)
+            found[kept] = model.scores(known, np.ones(len(known), dtype=np.float32))
+            return found
+
+        return scores
 
     return _Fitted(fit, window_days)
 
@@ -98,6 +114,11 @@ def als(
         return lambda items, times: model.scores(items, np.ones(len(items), dtype=np.float32))
 
     return _Fitted(fit, window_days)
+
+
+def _best_known(popular: Floats, most: int) -> Ints:
+    """The codes of the most popular items, ascending."""
+    return np.sort(np.argsort(-popular, kind="stable")[:most]).astype(np.int32)
 
 
 def _constant(scores: Floats) -> Scorer:
@@ -115,8 +136,14 @@ def _just_after(train: pl.DataFrame) -> datetime:
     return newest
 
 
-def _top(scores: Floats, popular: Floats, seen: Ints, k: int, item_ids: Sequence[str]) -> list[str]:
-    """Best by score, ties and zeros by recent popularity, then by id."""
-    order = np.lexsort((-popular, -scores))
-    unseen = order[~np.isin(order, seen)] if len(seen) else order
-    return [item_ids[code] for code in unseen[:k]]
+def _top(scores: Floats, best_known: npt.NDArray[np.intp], seen: Ints, k: int) -> npt.NDArray[np.intp]:
+    """Best unseen codes by score, ties and zeros by recent popularity, then by id. `best_known` is in that order."""
+    ordered = scores[best_known]
+    places = min(k + len(seen), len(ordered))
+    edge = np.partition(ordered, len(ordered) - places)[len(ordered) - places] if places else 0.0
+    above = np.flatnonzero(ordered > edge)
+    above = above[np.argsort(-ordered[above], kind="stable")]
+    level = np.flatnonzero(ordered == edge)[: places - len(above)]
+    order = best_known[np.concatenate([above, level])]
+    best: npt.NDArray[np.intp] = order[~np.isin(order, seen)][:k]
+    return best

@@ -52,6 +52,13 @@ class Events:
         keep = np.sort(order[place < per_user])
         return Events(self.user_ids, self.item_ids, self.users[keep], self.items[keep], self.times[keep])
 
+    def of_items(self, codes: Ints) -> Events:
+        """The events with these items, ascending codes, which become the new codes 0, 1, ..."""
+        place = np.minimum(np.searchsorted(codes, self.items), max(len(codes) - 1, 0))
+        keep = np.flatnonzero(codes[place] == self.items) if len(codes) else np.zeros(0, dtype=np.int64)
+        names = tuple(self.item_ids[code] for code in codes)
+        return Events(self.user_ids, names, self.users[keep], place[keep].astype(np.int32), self.times[keep])
+
     def of_newest_users(self, most: int) -> Events:
         """The events of the `most` users whose last event is the newest, ties by code."""
         users, from_the_end = np.unique(self.users[::-1], return_index=True)

@@ -5,9 +5,11 @@ Here: fitting one booster, deterministically. Not here: rows, tuning, storage.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from recsys_assets.columns import ITEM, USER
@@ -40,16 +42,25 @@ def fit_ranker(
     if rows.is_empty() or not rows[LABEL].sum():
         raise NoTrainingRowsError(f"{rows.height} rows and no positive label among them: nothing to learn from")
     names = list(features or feature_columns(rows))
-    ordered = rows.sort(CUT, USER, ITEM)
-    groups = ordered.group_by(CUT, USER, maintain_order=True).len()["len"].to_numpy()
+    place = rows.select(CUT, USER, ITEM).with_row_index("_place").sort(CUT, USER, ITEM)
+    groups = place.group_by(CUT, USER, maintain_order=True).len()["len"].to_numpy()
+    order = place["_place"]
     data = lightgbm.Dataset(
-        ordered.select(names).to_numpy().astype("float32"),
-        label=ordered[LABEL].to_numpy(),
+        _block(rows, names, order),
+        label=rows[LABEL].gather(order).to_numpy(),
         group=groups,
         feature_name=names,
         free_raw_data=True,
     )
     return lightgbm.train(ranker_params(seed) | dict(params), data, num_boost_round=num_boost_round)
+
+
+def _block(rows: pl.DataFrame, names: Sequence[str], order: pl.Series) -> npt.NDArray[np.float32]:
+    """The features in this order: one copy, made column by column, as rows may take up most of the memory."""
+    block = np.empty((rows.height, len(names)), dtype=np.float32)
+    for place, name in enumerate(names):
+        block[:, place] = rows[name].gather(order).to_numpy()
+    return block
 
 
 def ranker_params(seed: int) -> dict[str, Any]:

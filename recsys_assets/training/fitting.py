@@ -77,7 +77,7 @@ def training_curve(boosters: Sequence[Booster], rows: pl.DataFrame, *, points: i
 
 
 def _block(rows: pl.DataFrame) -> npt.NDArray[np.float32]:
-    return rows.select(feature_columns(rows)).to_numpy().astype(np.float32)
+    return rows.select(feature_columns(rows)).to_numpy().astype(np.float32, copy=False)
 
 
 def _score(boosters: Sequence[Booster], block: npt.NDArray[np.float32], *, start: int, rounds: int) -> Scores:
