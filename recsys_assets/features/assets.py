@@ -123,17 +123,27 @@ def newest_rows(tables: TablesResource, view: str, key: str) -> "pl.DataFrame":
 
 
 def _days(context: dg.AssetExecutionContext, tables: TablesResource) -> list[date]:
-    """The days of this run. A run whose days all lack events is refused: they are late, empty or in quarantine."""
+    """The days of this run. Refused where none of them was taken in: they are late or in quarantine.
+
+    A day that was taken in and holds no event is as good as any other: nobody has a row of it.
+    """
     days = days_of(context.partition_keys)
     try:
         known = set(tables.days("interactions"))
     except TableMissing as absent:
         raise dg.Failure(f"no features without interactions: {absent}", allow_retries=False) from absent
-    if not known & set(days):
+    if not (known | recorded_empty_days(tables)) & set(days):
         raise dg.Failure(
             f"no accepted interactions on {days[0]} to {days[-1]}: nothing to compute", allow_retries=False
         )
     return days
+
+
+def recorded_empty_days(tables: TablesResource) -> set[date]:
+    """The days on which nobody did anything, by the record of days."""
+    from recsys_assets.interactions.days import TABLE, empty_days
+
+    return set(empty_days(tables.read(TABLE))) if tables.exists(TABLE) else set()
 
 
 def _events(tables: TablesResource, days: list[date]) -> "pl.DataFrame":

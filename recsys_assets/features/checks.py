@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import dagster as dg
 
-from recsys_assets.features.assets import newest_rows
+from recsys_assets.features.assets import newest_rows, recorded_empty_days
 from recsys_assets.resources.feature_store import FeatureStoreResource
 from recsys_assets.resources.gates import check_result
 from recsys_assets.resources.tables import TableMissing, TablesResource
@@ -46,7 +46,10 @@ def _fresh(view: View) -> dg.AssetChecksDefinition:
 def _complete(view: View, key: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=view, name="feature_coverage_is_complete", blocking=True)
     def complete(tables: TablesResource) -> dg.AssetCheckResult:
-        """Each user (item) with events on a day has exactly one row of that day, up to the newest day of features."""
+        """Each user (item) with events on a day has exactly one row of that day, up to the newest day of features.
+
+        A day on which nobody had events, by the record of days, has none.
+        """
         import polars as pl
 
         from recsys_assets.features import verdicts
@@ -59,7 +62,7 @@ def _complete(view: View, key: str) -> dg.AssetChecksDefinition:
         if features.height:
             # Days after the newest feature day are for the check of freshness to judge.
             events = events.filter(pl.col("day") <= features["day"].max())
-        return check_result(verdicts.coverage(events, features, key=key))
+        return check_result(verdicts.coverage(events, features, key=key, empty_days=recorded_empty_days(tables)))
 
     return complete
 

@@ -6,7 +6,7 @@ Here: pure judgement, where no data is INCONCLUSIVE and never a pass. Not here: 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -39,8 +39,11 @@ def freshness(newest_feature_day: date | None, newest_event_day: date | None) ->
     return _verdict(FRESH, Outcome.FAIL, reason, late)
 
 
-def coverage(events: pl.DataFrame, features: pl.DataFrame, *, key: str) -> Verdict:
-    """PASS when each (key, day) of `events` has exactly one row in `features`, and no other (key, day) has any."""
+def coverage(events: pl.DataFrame, features: pl.DataFrame, *, key: str, empty_days: Collection[date] = ()) -> Verdict:
+    """PASS when each (key, day) of `events` has exactly one row in `features`, and no other (key, day) has any.
+
+    `empty_days` are those on which nobody had events, by the record: they are told, and prove nothing by themselves.
+    """
     pair = [key, DAY]
     wanted = events.select(pair).unique()
     if wanted.is_empty():
@@ -55,7 +58,10 @@ def coverage(events: pl.DataFrame, features: pl.DataFrame, *, key: str) -> Verdi
     faults = [f"{f.height} {key} and day pairs {what}, such as {_first(f, key)}" for what, f in found.items() if len(f)]
     if faults:
         return _verdict(COMPLETE, Outcome.FAIL, "; ".join(faults), *measured)
-    return _verdict(COMPLETE, Outcome.PASS, f"all {wanted.height} pairs of {key} and day have their row", *measured)
+    said = f"all {wanted.height} pairs of {key} and day have their row"
+    if empty_days:
+        said += f"; nobody had events on {len(empty_days)} days by the record, such as {max(empty_days)}"
+    return _verdict(COMPLETE, Outcome.PASS, said, *measured)
 
 
 def equality(offline: Sequence[Row], online: Sequence[Row | None], *, key: str) -> Verdict:

@@ -13,6 +13,7 @@ from recsys_assets.columns import INTERACTIONS
 from recsys_assets.features.assets import build_assets
 from recsys_assets.features.checks import build_checks
 from recsys_assets.features.online import OnlineReader
+from recsys_assets.interactions.days import QUARANTINED, SCHEMA, STORED, TABLE
 from recsys_assets.interactions.partitions import daily
 from recsys_assets.resources.feature_store import FeatureStoreResource
 from recsys_assets.resources.tables import TablesResource
@@ -49,6 +50,12 @@ class World:
             for u, i in (("ann", "A"), ("ann", "B"), ("bob", "A"))
         ]
         self.tables.overwrite_days("interactions", pl.DataFrame(rows, schema=INTERACTIONS), [_day(n) for n in days])
+
+    def record(self, day: int, status: str, rows: int) -> None:
+        """What the newest attempt at a day came to, as `interactions` writes it down."""
+        row = {"day": _day(day), "digest": "d", "status": status, "rows": rows, "files": ["f"], "run_id": "r"}
+        frame = pl.DataFrame([row | {"reason": ""}], schema=SCHEMA)
+        self.tables.overwrite_days(TABLE, frame, [_day(day)])
 
     def run(self, assets: tuple[str, ...], first: int | None = None, last: int | None = None):
         names = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -97,6 +104,45 @@ def test_a_day_without_accepted_events_is_refused_and_writes_nothing(world):
     world.land(0)
     assert not world.run(TABLES, 1).success
     assert not any(world.tables.exists(name) for name in TABLES)
+
+
+def test_a_day_on_which_nobody_did_anything_has_no_rows_and_is_no_failure(world):
+    world.land(0)
+    assert world.run(TABLES, 0).success
+    world.record(1, STORED, 0)
+    alone = world.run(TABLES, 1)
+    assert alone.success
+    assert said(alone) == {FRESH: {True}, COMPLETE: {True}}
+    told = [one.description for one in alone.get_asset_check_evaluations() if one.check_name == COMPLETE]
+    assert all(f"nobody had events on 1 days by the record, such as {_day(1)}" in text for text in told)
+    made = alone.asset_materializations_for_node("user_features")[0].metadata
+    assert made["dagster/row_count"].value == 0
+    assert made["days_without_events"].value == [_day(1).isoformat()]
+    assert world.tables.read("user_features").height == 2
+
+
+def test_events_that_are_taken_back_take_their_rows_with_them(world):
+    world.land(0, 1)
+    assert world.run(TABLES, 0, 1).success
+    world.tables.overwrite_days("interactions", pl.DataFrame(schema=INTERACTIONS), [_day(1)])
+    world.record(1, STORED, 0)
+    assert said(world.run(TABLES, 0))[COMPLETE] == {False}, "day 1 still has rows of nobody's events"
+    assert said(world.run(TABLES, 1)) == {FRESH: {True}, COMPLETE: {True}}
+
+
+@pytest.mark.parametrize(("status", "rows"), [(QUARANTINED, 0), (QUARANTINED, 3), (STORED, 3)])
+def test_a_day_that_is_in_quarantine_or_whose_rows_are_gone_is_refused(world, status, rows):
+    world.land(0)
+    world.record(1, status, rows)
+    assert not world.run(TABLES, 1).success
+    assert not any(world.tables.exists(name) for name in TABLES)
+
+
+def test_an_empty_first_day_proves_nothing_yet(world):
+    world.tables.overwrite_days("interactions", pl.DataFrame(schema=INTERACTIONS), [_day(0)])
+    world.record(0, STORED, 0)
+    assert said(world.run(TABLES, 0)) == {FRESH: {False}, COMPLETE: {False}}
+    assert world.tables.read("user_features").is_empty()
 
 
 def test_features_behind_the_events_fail_the_freshness_check(world):

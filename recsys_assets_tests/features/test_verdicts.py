@@ -50,6 +50,16 @@ def test_coverage_fails_and_names_a_pair(features, said):
     assert said in verdict.reason
 
 
+def test_a_day_on_which_nobody_had_events_is_told_and_may_have_no_rows():
+    ann = pairs(("ann", MON))
+    verdict = coverage(ann, ann, key="user_id", empty_days=[TUE])
+    assert verdict.passed
+    assert "nobody had events on 1 days by the record, such as 2024-01-02" in verdict.reason
+    made_up = coverage(ann, pairs(("ann", MON), ("ann", TUE)), key="user_id", empty_days=[TUE])
+    assert made_up.outcome is Outcome.FAIL
+    assert coverage(pairs(), pairs(), key="user_id", empty_days=[TUE]).outcome is Outcome.INCONCLUSIVE
+
+
 def test_coverage_without_events_or_without_features_proves_nothing():
     assert coverage(pairs(), pairs(("ann", MON)), key="user_id").outcome is Outcome.INCONCLUSIVE
     assert coverage(pairs(("ann", MON)), pairs(), key="user_id").outcome is Outcome.INCONCLUSIVE
