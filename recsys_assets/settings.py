@@ -107,6 +107,10 @@ class TrainingSettings(_Section):
     candidates_per_source: int = Field(default=80, ge=1)
     cuts: int = Field(default=6, ge=1)
     label_days: int = Field(default=7, ge=1)
+    # Days from cut to cut; null is label_days. Closer cuts show the ranker more users in the middle of their history.
+    cut_step_days: int | None = Field(default=None, ge=1)
+    # Rows without a positive label that a fit takes of each list; null takes all.
+    negatives_per_list: int | None = Field(default=40, ge=1)
     lookback_days: int = Field(default=365, ge=1)
     max_users_per_cut: int = Field(default=20_000, ge=1)
     num_boost_round: int = Field(default=200, ge=1)

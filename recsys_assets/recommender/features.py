@@ -66,6 +66,8 @@ class FeatureMaker:
             "last_event_days",
             *(f"covisit_{kind}_{n}" for n in LAST_ITEMS for kind in ("max", "mean", "fresh")),
             *(f"content_last_{n}" for n in LAST_ITEMS),
+            "latent_even",
+            "group_lift",
             "history_length",
             "history_days_since_last",
             "history_span_days",
@@ -81,6 +83,7 @@ class FeatureMaker:
             self._static[found.items],
             self._ages(found.items, at),
             self._last_items(found),
+            self._tastes(profile, found),
             self._user(profile, found, at),
             self.items.values[found.items],
         ]
@@ -123,6 +126,12 @@ class FeatureMaker:
             columns += [top, steady / size, fresh / size]
             contents.append(self.index.content.scores(last, np.ones(len(last), dtype=np.float32), found.items))
         return np.stack(columns + contents, axis=1)
+
+    def _tastes(self, profile: UserProfile, found: Retrieval) -> npt.NDArray[np.floating]:
+        """The latent model over the whole history, old and new alike, and what the user's groups prefer."""
+        items = found.history.items
+        even = self.index.latent.scores(items, np.ones(len(items), dtype=np.float32))
+        return np.stack([even[found.items], self.index.groups.lift(profile.features, found.items)], axis=1)
 
     def _user(self, profile: UserProfile, found: Retrieval, at: float) -> npt.NDArray[np.floating]:
         times, items = found.history.times, found.history.items

@@ -6,7 +6,7 @@ Here: building it from interactions and the item table, saving and loading. Not 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,8 @@ import numpy as np
 import polars as pl
 
 from recsys_assets.recommender.content import Content, fit_content
-from recsys_assets.recommender.events import Doubles, Events, Floats, Ints, encode
+from recsys_assets.recommender.events import Doubles, Events, Floats, Ints, decay, encode
+from recsys_assets.recommender.groups import Group, Groups, fit_groups
 from recsys_assets.recommender.latent import Latent, fit_latent
 from recsys_assets.recommender.neighbours import Neighbours, fit_neighbours
 from recsys_assets.recommender.popularity import (
@@ -51,6 +52,7 @@ class CandidateIndex:
     neighbours: Neighbours
     latent: Latent
     content: Content
+    groups: Groups
     long_users: tuple[str, ...]
     long_indptr: Ints
     long_items: Ints
@@ -63,8 +65,9 @@ class CandidateIndex:
         *,
         as_of: datetime,
         settings: TrainingSettings,
+        users: pl.DataFrame | None = None,
     ) -> CandidateIndex:
-        """Fit every source on the events in [as_of - lookback_days, as_of)."""
+        """Fit every source on the events in [as_of - lookback_days, as_of); `users` gives the groups of users."""
         events = encode(interactions, items, as_of=as_of, lookback_days=settings.lookback_days)
         at = as_of.timestamp()
         half_life = fitting_half_life(events, at, horizon_days=settings.label_days)
@@ -84,6 +87,7 @@ class CandidateIndex:
             neighbours=fit_neighbours(pairs, at, half_life_days=None, target_power=0.5, length_power=0.5),
             latent=fit_latent(pairs, seed=settings.seed),
             content=fit_content(items, events.item_ids),
+            groups=fit_groups(users, events, decay(at - events.times, half_life), at=as_of),
             long_users=long_users,
             long_indptr=indptr,
             long_items=long_items,
@@ -134,6 +138,7 @@ class CandidateIndex:
             "latent_kind": self.latent.kind,
             "latent_regularization": self.latent.regularization,
             "content_tokens": self.content.n_tokens,
+            "groups": [asdict(group) for group in self.groups.members],
         }
         (folder / FILE).write_text(json.dumps(head, ensure_ascii=False), encoding="utf-8")
 
@@ -160,6 +165,7 @@ class CandidateIndex:
             content=Content(
                 array("content_indptr"), array("content_ids"), array("content_weights"), head["content_tokens"]
             ),
+            groups=Groups(tuple(Group(**entry) for entry in head["groups"]), array("group_lifts")),
             long_users=tuple(head["long_users"]),
             long_indptr=array("long_indptr"),
             long_items=array("long_items"),
@@ -179,6 +185,7 @@ class CandidateIndex:
             "content_indptr": self.content.indptr,
             "content_ids": self.content.tokens,
             "content_weights": self.content.weights,
+            "group_lifts": self.groups.lifts,
             "long_indptr": self.long_indptr,
             "long_items": self.long_items,
         }

@@ -189,7 +189,7 @@ def assemble(
     index: CandidateIndex | None = None,
 ) -> Recommender:
     """A recommender as of `as_of` out of whole tables and fitted boosters; events at or after it are not read."""
-    built = index or CandidateIndex.build(interactions, items, as_of=as_of, settings=settings)
+    built = index or CandidateIndex.build(interactions, items, as_of=as_of, settings=settings, users=users)
     profiles = profile_frame(user_features, users, at=as_of)
     return Recommender(
         built,

@@ -67,7 +67,7 @@ def rows_at_cut(
     settings: TrainingSettings,
 ) -> pl.DataFrame:
     """Ranking rows of one cut out of whole tables: nothing at or after the cut is read, but for the labels."""
-    index = CandidateIndex.build(interactions, items, as_of=cut, settings=settings)
+    index = CandidateIndex.build(interactions, items, as_of=cut, settings=settings, users=users)
     inside = (pl.col(EVENT_TIME) >= cut) & (pl.col(EVENT_TIME) < cut + timedelta(days=settings.label_days))
     positives = interactions.filter(inside).select(USER, ITEM).unique()
     frame = profile_frame(user_features, users, at=cut, user_ids=positives[USER].to_list())

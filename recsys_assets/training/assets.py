@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
+from recsys_assets.resources.registry import ModelRegistryResource
+from recsys_assets.resources.tables import TablesResource
+from recsys_assets.resources.tracking import TrackedRun, TrackingResource, attempt_of
+from recsys_assets.settings import Settings
 from recsys_assets.training.provenance import (
     INDEX,
     ROW_CHECKS,
@@ -20,10 +24,6 @@ from recsys_assets.training.provenance import (
     require_sound_rows,
     rows_version,
 )
-from recsys_assets.resources.registry import ModelRegistryResource
-from recsys_assets.resources.tables import TablesResource
-from recsys_assets.resources.tracking import TrackedRun, TrackingResource, attempt_of
-from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
     from recsys_assets.records import ModelVersion
@@ -129,8 +129,9 @@ def _candidate_index(settings: Settings) -> dg.AssetsDefinition:
             pins = pins_for(context, tables, sibling=ROWS)
         cuts = Cuts.of(pins.as_of, settings.training, settings.gate)
         frames = pins.read(tables, "interactions"), pins.read_optional(tables, "items")
+        users = pins.read_optional(tables, "users")
         indexes = {
-            name: CandidateIndex.build(*frames, as_of=moment, settings=settings.training)
+            name: CandidateIndex.build(*frames, as_of=moment, settings=settings.training, users=users)
             for name, moment in (("holdout", cuts.test_from), ("release", cuts.as_of))
         }
         folder = index_folder(settings.home, pins, settings.training)
@@ -248,6 +249,7 @@ def _train_and_register(
         params=tuned.params if tuned else default_params(training),
         seed=training.seed,
         seeds=training.seeds,
+        negatives=training.negatives_per_list,
         corrupt_labels=config.drill == "corrupt_labels",
     )
     trained = train(

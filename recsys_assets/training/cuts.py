@@ -33,9 +33,13 @@ class Cuts:
 
     @classmethod
     def of(cls, as_of: datetime, training: TrainingSettings, gate: GateSettings) -> Cuts:
-        """With 7 label days, 14 test days and 2 cuts: release at -7 and -14 days, holdout at -21 and -28."""
-        skipped = ceil(gate.test_days / training.label_days)
-        every = [as_of - timedelta(days=training.label_days * k) for k in range(1, training.cuts + skipped + 1)]
+        """With 7 label days, 14 test days and 2 cuts: release at -7 and -14 days, holdout at -21 and -28.
+
+        Cuts are `cut_step_days` apart, so that the labels of neighbouring cuts may overlap: see `folds`.
+        """
+        step = training.cut_step_days or training.label_days
+        skipped = ceil(gate.test_days / step)
+        every = [as_of - timedelta(days=training.label_days + step * k) for k in range(training.cuts + skipped)]
         return cls(
             as_of=as_of,
             test_from=as_of - timedelta(days=gate.test_days),
@@ -58,11 +62,15 @@ def rows_of(rows: pl.DataFrame, cuts: Sequence[datetime]) -> pl.DataFrame:
     return rows.filter(pl.col(CUT).is_in(pl.Series(cuts, dtype=UTC_TIME).implode()))
 
 
-def folds(rows: pl.DataFrame, cuts: Sequence[datetime], most: int = 2) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
-    """(older cuts, the next cut) for the newest `most` cuts: validation in the order of time, for tuning."""
-    ordered = sorted(cuts)
-    newest = range(max(1, len(ordered) - most), len(ordered))
-    pairs = [(rows_of(rows, ordered[:i]), rows_of(rows, ordered[i : i + 1])) for i in newest]
+def folds(
+    rows: pl.DataFrame, cuts: Sequence[datetime], *, label_days: int, most: int = 2
+) -> list[tuple[pl.DataFrame, pl.DataFrame]]:
+    """(cuts whose labels end before it, the cut) for the newest `most` cuts: validation in time order, for tuning."""
+    label = timedelta(days=label_days)
+    pairs = [
+        (rows_of(rows, [older for older in cuts if older + label <= cut]), rows_of(rows, [cut]))
+        for cut in sorted(cuts)[-most:]
+    ]
     return [(fit, judge) for fit, judge in pairs if _usable(fit) and _usable(judge)]
 
 

@@ -85,7 +85,7 @@ def _rebuild(
     known = {name: sources[name].filter(pl.col(EVENT_TIME) <= cut) for name in ("user_features", "item_features")}
     frame = profile_frame(known["user_features"], sources["users"], at=cut, user_ids=users.to_list())
     again = ranking_rows(
-        CandidateIndex.build(past, sources["items"], as_of=cut, settings=settings),
+        CandidateIndex.build(past, sources["items"], as_of=cut, settings=settings, users=sources["users"]),
         [profile_of_row(row) for row in frame.iter_rows(named=True)],
         stored.filter(pl.col(LABEL) > 0).select(USER, ITEM),
         item_state(known["item_features"], sources["items"], at=cut),

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from recsys_assets.columns import USER
 from recsys_assets.recommender.ranker import feature_columns, fit_ranker
-from recsys_assets.training.cuts import LABEL
+from recsys_assets.training.cuts import CUT, LABEL
 from recsys_assets.training.quality import Scores, ndcg_at
 from recsys_assets.training.search_space import Value
 
@@ -29,11 +30,15 @@ MACHINE: Mapping[str, Value] = {"num_threads": 1, "max_bin": 63}
 
 @dataclass(frozen=True)
 class Recipe:
-    """`params` are names of the search space; `seeds` boosters are averaged. `corrupt_labels` is a drill."""
+    """`params` are names of the search space; `seeds` boosters are averaged. `corrupt_labels` is a drill.
+
+    A booster learns from all positives and, of each list, at most `negatives` other rows, drawn anew for every seed.
+    """
 
     params: dict[str, Value]
     seed: int
     seeds: int = 1
+    negatives: int | None = None
     corrupt_labels: bool = False
 
     def fit(self, rows: pl.DataFrame) -> list[Booster]:
@@ -42,14 +47,24 @@ class Recipe:
         rounds = int(self.params["num_boost_round"])
         learned = shuffled_labels(rows, self.seed) if self.corrupt_labels else rows
         return [
-            fit_ranker(learned, params=params, num_boost_round=rounds, seed=self.seed + number)
-            for number in range(self.seeds)
+            fit_ranker(thinned(learned, self.negatives, seed), params=params, num_boost_round=rounds, seed=seed)
+            for seed in range(self.seed, self.seed + self.seeds)
         ]
 
     def fit_all(self, parts: Mapping[str, pl.DataFrame]) -> dict[str, list[Booster]]:
         """One fit for each part, side by side: LightGBM works outside the interpreter's lock."""
         with ThreadPoolExecutor(max_workers=2) as pool:
             return dict(zip(parts, pool.map(self.fit, parts.values()), strict=True))
+
+
+def thinned(rows: pl.DataFrame, negatives: int | None, seed: int) -> pl.DataFrame:
+    """The positives, and of each list a random `negatives` of the other rows; everything for None."""
+    if negatives is None or rows.is_empty():
+        return rows
+    drawn = pl.Series("_drawn", np.random.default_rng(seed).random(rows.height))
+    place = pl.col("_drawn").rank("ordinal").over(CUT, USER, pl.col(LABEL) > 0)
+    kept = rows.select(USER, CUT, LABEL, drawn).select((pl.col(LABEL) > 0) | (place <= negatives)).to_series()
+    return rows.filter(kept)
 
 
 def shuffled_labels(rows: pl.DataFrame, seed: int) -> pl.DataFrame:

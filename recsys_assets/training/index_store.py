@@ -20,7 +20,8 @@ KEPT = 3
 
 def index_folder(home: Path, pins: Pins, settings: TrainingSettings) -> Path:
     """Named by what the indexes were made from, so that other data or settings never overwrite it."""
-    made_from = f"{pins.tables['interactions']}/{pins.tables.get('items')}/{settings.model_dump_json()}"
+    versions = "/".join(str(pins.tables.get(name)) for name in ("interactions", "items", "users"))
+    made_from = f"{versions}/{settings.model_dump_json()}"
     return home / "candidate_index" / f"{pins.as_of:%Y%m%d}-{hashlib.sha256(made_from.encode()).hexdigest()[:12]}"
 
 

@@ -57,13 +57,13 @@ def search(rows: pl.DataFrame, cuts: Sequence[datetime], *, settings: TrainingSe
     """Maximize the mean NDCG@10 of the newest cuts under a model of the older ones, the defaults first."""
     import optuna
 
-    pairs = folds(rows, cuts)
+    pairs = folds(rows, cuts, label_days=settings.label_days)
     if not pairs:
         raise NothingToTune(f"{rows.height} rows over {len(cuts)} cuts leave no cut to validate on")
 
     def objective(trial: Trial) -> float:
         params = {parameter.name: parameter.suggest(trial) for parameter in SPACE}
-        recipe = Recipe(params, seed=settings.seed)
+        recipe = Recipe(params, seed=settings.seed, negatives=settings.negatives_per_list)
         values = [ndcg_at(judged, predict(recipe.fit(older), judged)) or 0.0 for older, judged in pairs]
         return sum(values) / len(values)
 

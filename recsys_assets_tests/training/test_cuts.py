@@ -32,9 +32,17 @@ def test_a_test_period_that_is_no_multiple_of_the_label_days_is_rounded_up() -> 
     assert days_before(cuts.unseen) == [7]
 
 
-@given(cuts=st.integers(1, 8), label=st.integers(1, 30), test=st.integers(1, 60))
-def test_no_label_of_a_holdout_cut_reaches_into_the_test_period(cuts: int, label: int, test: int) -> None:
-    made = Cuts.of(AS_OF, TrainingSettings(cuts=cuts, label_days=label), GateSettings(test_days=test))
+def test_cuts_may_stand_closer_than_their_labels_are_long() -> None:
+    cuts = Cuts.of(AS_OF, TrainingSettings(cuts=3, label_days=7, cut_step_days=2), GateSettings(test_days=3))
+    assert days_before(cuts.release) == [7, 9, 11]
+    assert days_before(cuts.holdout) == [11, 13, 15]  # 11 days back: labels end 4 days back, the test begins 3 back
+
+
+@given(cuts=st.integers(1, 8), label=st.integers(1, 30), step=st.integers(1, 40), test=st.integers(1, 60))
+def test_no_label_of_a_holdout_cut_reaches_into_the_test_period(cuts: int, label: int, step: int, test: int) -> None:
+    made = Cuts.of(
+        AS_OF, TrainingSettings(cuts=cuts, label_days=label, cut_step_days=step), GateSettings(test_days=test)
+    )
     assert all(cut + timedelta(days=label) <= made.test_from for cut in made.holdout)
     assert all(cut + timedelta(days=label) <= made.as_of for cut in made.release)
     assert len(made.holdout) == len(made.release) == cuts
@@ -46,11 +54,20 @@ def test_folds_judge_the_newest_cuts_by_older_ones_only() -> None:
     rows = pl.DataFrame(
         {CUT: [cut for cut in cuts for _ in range(2)], LABEL: [0, 1] * 3}, schema={CUT: UTC_TIME, LABEL: pl.Int8}
     )
-    seen = [(sorted(set(fit[CUT])), sorted(set(judge[CUT]))) for fit, judge in folds(rows, cuts)]
+    seen = [(sorted(set(fit[CUT])), sorted(set(judge[CUT]))) for fit, judge in folds(rows, cuts, label_days=7)]
     assert seen == [([cuts[2]], [cuts[1]]), ([cuts[2], cuts[1]], [cuts[0]])]
+
+
+def test_a_fold_leaves_out_cuts_whose_labels_reach_beyond_the_judged_cut() -> None:
+    cuts = [AS_OF - timedelta(days=n) for n in (7, 9, 14)]
+    rows = pl.DataFrame(
+        {CUT: [cut for cut in cuts for _ in range(2)], LABEL: [0, 1] * 3}, schema={CUT: UTC_TIME, LABEL: pl.Int8}
+    )
+    seen = [(sorted(set(fit[CUT])), sorted(set(judge[CUT]))) for fit, judge in folds(rows, cuts, label_days=7)]
+    assert seen == [([cuts[2]], [cuts[0]])]
 
 
 def test_a_fold_without_positives_is_left_out() -> None:
     cuts = [AS_OF - timedelta(days=n) for n in (7, 14)]
     rows = pl.DataFrame({CUT: [cuts[0], cuts[0], cuts[1]], LABEL: [0, 1, 0]}, schema={CUT: UTC_TIME, LABEL: pl.Int8})
-    assert folds(rows, cuts) == []
+    assert folds(rows, cuts, label_days=7) == []
