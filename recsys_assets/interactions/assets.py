@@ -51,7 +51,6 @@ def build_jobs(settings: Settings) -> "list[UnresolvedAssetJobDefinition]":
         dg.define_asset_job(
             "ingest",
             selection=dg.AssetSelection.assets("interactions", "user_features", "item_features"),
-            partitions_def=daily(settings),
             tags={"recsys-assets/writes": "interactions"},
             description="New days: interactions and their features. Many days fit into one run.",
         ),

@@ -136,7 +136,9 @@ class TrackingResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         }
         with ExitStack() as stack:
             with warnings.catch_warnings():
+                # dagster-mlflow is beta, and in this version asks Dagster for the run by names that are deprecated.
                 warnings.simplefilter("ignore", dg.BetaWarning)
+                warnings.filterwarnings("ignore", "InitResourceContext", DeprecationWarning)
                 from dagster_mlflow import mlflow_tracking
 
                 stack.enter_context(
@@ -145,6 +147,8 @@ class TrackingResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                         resource_config={"mlflow": {"config": config}},
                         dagster_run=context.run,
                         instance=context.instance,
+                        # Of the step: what it says stands in the run's log, as loud as the run's own lines.
+                        log_manager=context.log,
                     )
                 )
             yield
