@@ -5,6 +5,7 @@ Here: which pages, and waiting until they are drawn. Run it from the project's r
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
@@ -38,7 +40,8 @@ def browser(width: int, height: int) -> Iterator[WebDriver]:
         options = webdriver.ChromeOptions()
         for flag in (*FLAGS, f"--window-size={width},{height}", f"--user-data-dir={profile}"):
             options.add_argument(flag)
-        driver = webdriver.Chrome(options=options)
+        # Named, so that Selenium does not look for a driver on the web.
+        driver = webdriver.Chrome(options=options, service=Service(executable_path=shutil.which("chromedriver")))
         try:
             yield driver
         finally:

@@ -107,7 +107,7 @@ def _present(settings: Settings, evaluation: "Evaluation", verdicts: Sequence[Ve
 
     version = evaluation.model_version
     path = settings.path("reports", version, "evaluation.html")
-    report.write_html(evaluation, verdicts, path)
+    report.write_html(evaluation, verdicts, settings.gate, path)
     metrics = report.metric_rows(evaluation, settings.gate)
     picture = report.as_markdown(report.plot_png(evaluation, settings.gate), f"{settings.gate.metric} by model")
     numbers = {

@@ -14,6 +14,7 @@ import polars as pl
 
 from recsys_assets.evaluation.accuracy import reference_name
 from recsys_assets.evaluation.comparison import compare, finite, mean_interval
+from recsys_assets.evaluation.cover import with_cover
 from recsys_assets.evaluation.evaluate import CHALLENGER, Evaluation, Scored
 from recsys_assets.evaluation.metrics import metric_names
 from recsys_assets.evaluation.splits import SLICES
@@ -83,8 +84,8 @@ def as_markdown(png: bytes, title: str) -> str:
     return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
-def write_html(evaluation: Evaluation, verdicts: Sequence[Verdict], path: Path) -> Path:
-    """Evidently's summary and distance of the per-user numbers: challenger (current) against its reference.
+def write_html(evaluation: Evaluation, verdicts: Sequence[Verdict], gate: GateSettings, path: Path) -> Path:
+    """Our verdicts and metrics, then Evidently's view of the per-user numbers: challenger (current) against reference.
 
     Distances, not p values: with enough users every difference is significant.
     """
@@ -111,6 +112,16 @@ def write_html(evaluation: Evaluation, verdicts: Sequence[Verdict], path: Path) 
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(".part")
     snapshot.save_html(str(aside))
+    against = "nothing to compare with" if reference is None else f"against {reference.name}"
+    page = with_cover(
+        aside.read_text(encoding="utf-8"),
+        title=f"Evaluation of version {evaluation.model_version}",
+        compared=f"{evaluation.models[CHALLENGER].rows.height} test users, {against} and the baselines",
+        verdicts=verdict_rows(verdicts),
+        metrics=metric_rows(evaluation, gate),
+        plot_png=plot_png(evaluation, gate),
+    )
+    aside.write_text(page, encoding="utf-8")
     return aside.rename(path)
 
 

@@ -60,7 +60,8 @@ def engagement_plot(scope: Scope, outcomes: Outcomes) -> str:
     stable_mean = float(outcome[~canary].mean()) if (~canary).any() else 0.0
     difference.axhline(0, color="black", linewidth=0.6)
     difference.axhline(-scope.plan.margin * stable_mean, color="red", linestyle="--", label="margin")
-    wide = 4 * max(scope.plan.margin * stable_mean, 0.01)
+    # The early bounds are wide beyond any use: the picture is scaled to where they ended.
+    wide = 1.5 * max(scope.plan.margin * stable_mean, *np.abs(np.nan_to_num([path.low[-1], path.high[-1]])), 0.01)
     difference.set(xlabel="visitors, in order of arrival", ylabel="canary - stable", ylim=(-wide, wide))
     difference.legend()
     return _markdown(figure, "engagement by arm")
