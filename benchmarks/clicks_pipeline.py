@@ -26,7 +26,14 @@ GOAL_MIB = 6 * 1024
 # News: freshness is all, so a model learns from the last days only and is tested on the last one.
 NEWS = {
     "features": {"windows_days": [1, 3, 7, 14], "recent_items": 50},
-    "training": {"cuts": 3, "label_days": 1, "max_users_per_cut": 5_000},
+    "training": {
+        "cuts": 3,
+        "label_days": 1,
+        "lookback_days": 7,
+        "max_users_per_cut": 5_000,
+        "num_boost_round": 100,
+        "learning_rate": 0.1,
+    },
     "gate": {"test_days": 1, "max_test_users": 5_000},
 }
 JOB = """
@@ -74,7 +81,11 @@ def run(job: str, days: list[date], environment: dict[str, str], said: Path) -> 
     command = [sys.executable, "-c", JOB, job, str(said), *(day.isoformat() for day in days)]
     child = subprocess.Popen(command, env=os.environ | environment)
     _, _, usage = os.wait4(child.pid, 0)
-    figures = {f"{job}_seconds": round(time.monotonic() - start, 1), f"{job}_peak_mib": round(usage.ru_maxrss / 1024)}
+    figures = {
+        f"{job}_seconds": round(time.monotonic() - start, 1),
+        f"{job}_cpu_s": round(usage.ru_utime + usage.ru_stime, 1),  # tells a busy machine from a slow job
+        f"{job}_peak_mib": round(usage.ru_maxrss / 1024),
+    }
     told: Told = json.loads(said.read_text(encoding="utf-8")) if said.exists() else {"success": False}
     said.unlink(missing_ok=True)
     return told, figures
@@ -85,6 +96,7 @@ def summary(figures: dict[str, float], told: Told, failed: dict[str, str]) -> di
     verdicts = {row["check"]: row["outcome"] for row in told.get("verdicts", [])}
     sums = {
         "total_seconds": round(sum(v for k, v in figures.items() if k.endswith("_seconds")), 1),
+        "total_cpu_s": round(sum(v for k, v in figures.items() if k.endswith("_cpu_s")), 1),
         "peak_mib": max(v for k, v in figures.items() if k.endswith("_mib")),
         "goal_peak_mib": GOAL_MIB,
         "reached_the_report": int(bool(verdicts)),

@@ -130,8 +130,8 @@ class FeatureMaker:
     def _tastes(self, profile: UserProfile, found: Retrieval) -> npt.NDArray[np.floating]:
         """The latent model over the whole history, old and new alike, and what the user's groups prefer."""
         items = found.history.items
-        even = self.index.latent.scores(items, np.ones(len(items), dtype=np.float32))
-        return np.stack([even[found.items], self.index.groups.lift(profile.features, found.items)], axis=1)
+        even = self.index.latent.towards(items, np.ones(len(items), dtype=np.float32), found.items)
+        return np.stack([even, self.index.groups.lift(profile.features, found.items)], axis=1)
 
     def _user(self, profile: UserProfile, found: Retrieval, at: float) -> npt.NDArray[np.floating]:
         times, items = found.history.times, found.history.items

@@ -41,6 +41,13 @@ class Latent:
         fitted[met] = np.einsum("if,f->i", factors, self._fold_in(history, weights))
         return fitted
 
+    def towards(self, history: Ints, weights: Floats, targets: Ints) -> Floats:
+        """`scores` of these items alone; ALS does not go through the catalogue for them."""
+        if self.kind == "ease" or len(history) == 0:
+            return self.scores(history, weights)[targets]
+        fitted: Floats = np.einsum("if,f->i", self.weights[targets], self._fold_in(history, weights))
+        return fitted
+
     def _fold_in(self, history: Ints, weights: Floats) -> Floats:
         own = self.weights[history].astype(np.float64)
         confidence = 1.0 + ALPHA * weights.astype(np.float64)

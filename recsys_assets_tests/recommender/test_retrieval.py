@@ -14,7 +14,7 @@ from recsys_assets.recommender.index import CandidateIndex
 from recsys_assets.recommender.latent import fit_als, fit_ease
 from recsys_assets.recommender.neighbours import fit_neighbours
 from recsys_assets.recommender.popularity import counts_in_windows, decayed_counts, fitting_half_life
-from recsys_assets_tests.recommender.world import AS_OF, SETTINGS, START, events
+from recsys_assets_tests.recommender.world import AS_OF, SETTINGS, START, events, interactions, items
 
 AT = START + timedelta(days=10)
 
@@ -133,3 +133,22 @@ def test_a_long_history_is_remembered_in_full_beyond_the_recent_items():
     made = CandidateIndex.build(events(*rows), None, as_of=AS_OF, settings=SETTINGS)
     assert len(made.seen_before("long")) == 120
     assert len(made.seen_before("short")) == len(made.seen_before("stranger")) == 0
+
+
+@pytest.mark.parametrize("kind", ["ease", "als"])
+def test_scores_towards_a_few_items_are_those_of_the_whole_catalogue(kind):
+    many = encode(interactions(), items(), as_of=AS_OF, lookback_days=365)
+    model = fit_als(many, seed=1, factors=4) if kind == "als" else fit_ease(many)
+    history, weights = np.array([3, 1, 40], np.int32), np.array([0.2, 1.0, 0.5], np.float32)
+    few = np.array([0, 7, 40, 61], np.int32)
+    assert np.array_equal(model.towards(history, weights, few), model.scores(history, weights)[few])
+
+
+def test_als_learns_from_the_users_met_last_and_an_item_that_only_others_met_scores_zero(monkeypatch):
+    table = events(("old", "a", 1), ("old", "b", 1), ("ann", "c", 5), ("ann", "d", 5), ("bob", "c", 6), ("bob", "d", 6))
+    many = encode(table, None, as_of=AS_OF, lookback_days=365)
+    assert set(many.of_newest_users(2).items) == {2, 3}
+    assert many.of_newest_users(3) is many
+    monkeypatch.setattr("recsys_assets.recommender.latent.MAX_ALS_USERS", 2)
+    scores = fit_als(many, seed=1, factors=2).scores(np.array([2], np.int32), np.ones(1, np.float32))
+    assert scores[0] == scores[1] == 0 < scores[3]
