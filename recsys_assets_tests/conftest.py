@@ -13,7 +13,6 @@ import pytest
 
 from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
 
-
 JOURNEYS = Path(__file__).parent / "journeys"
 
 
