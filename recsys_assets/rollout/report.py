@@ -84,13 +84,13 @@ def shadow_metadata(desk: Desk, release_id: str) -> dict[str, Any]:
     phase, why = standing_of(desk, release_id)
     report = shadow_report(desk, release_id)
     return {
-        **identity(report.model),
         "release": release_id,
         "phase": phase.value,
         "reason": why,
-        **report.numbers,
         "plot": dg.MetadataValue.md(report.plot),
+        **report.numbers,
         "ledger": ledger_table(desk.ledger, release_id),
+        **identity(report.model),
     }
 
 
@@ -100,16 +100,16 @@ def canary_metadata(desk: Desk, before: RouteState, decision: Decision) -> dict[
     report = canary_report(desk, release_id, before)
     phase, why = standing_of(desk, release_id)
     return {
-        **identity(before.release.model),
         "release": release_id,
         "action": decision.action,
         "phase": phase.value,
         "reason": why if phase.is_end else decision.reason,
         "canary_weight_bp": report.weight_bp,
-        **report.numbers,
-        "weight": dg.MetadataValue.md(report.weight_plot),
         "engagement": dg.MetadataValue.md(report.engagement_plot),
+        "weight": dg.MetadataValue.md(report.weight_plot),
+        **report.numbers,
         "ledger": ledger_table(desk.ledger, release_id),
+        **identity(before.release.model),
     }
 
 
