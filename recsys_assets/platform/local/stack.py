@@ -151,8 +151,8 @@ def _launch(settings: Settings, supervisor: Supervisor) -> None:
     config.write_text(supervisor_text(folder=supervisor.folder, socket=supervisor.socket), encoding="utf-8")
     # Its first child is a fork of its own: nothing of ours, not even this lock, lives on in it.
     # The variables go by `env`: supervisor would read a `%` in its own `environment` twice.
-    # Whoever imported Feast has this one set, to a folder that goes when that process ends; what serves outlives it.
-    not_ours = ["-u", "PROMETHEUS_MULTIPROC_DIR"]
+    # Whoever imported Feast has these two set, to a folder that goes when that process ends; what we start outlives it.
+    not_ours = ["-u", "PROMETHEUS_MULTIPROCESS_DIR", "-u", "PROMETHEUS_MULTIPROC_DIR"]
     variables = [f"{name}={value}" for name, value in settings.environment().items()]
     command = ["env", *not_ours, *variables, sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
