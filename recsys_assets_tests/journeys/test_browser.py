@@ -17,7 +17,6 @@ from recsys_assets_tests.journeys.house import Story, eventually
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
-    from selenium.webdriver.remote.webelement import WebElement
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
@@ -32,8 +31,8 @@ ROOMS = {
     "features": {"user_features", "item_features", "online_features"},
     "training": {"training_rows", "candidate_index", "hyperparameters", "ranker_model"},
     "evaluation": {"evaluation_report", "drift_report"},
-    "serving": {"challenger_service"},
-    "rollout": {"shadow_comparison", "canary", "champion"},
+    "serving": {"challenger_service", "exposures", "feedback"},
+    "rollout": {"shadow_comparison", "canary", "champion", "exposure_marks"},
 }
 ARGUMENTS = (
     "--headless",
@@ -52,7 +51,7 @@ ENDS = {"SUCCESS", "FAILURE", "CANCELED"}
 
 @pytest.fixture(scope="module")
 def browser(running: DagsterApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    """A browser with a fresh profile, on the UI; the invitation that a first visit shows is sent away."""
+    """A browser with a fresh profile: nothing may stand between a first visit and the page."""
     from selenium import webdriver
     from selenium.webdriver.chrome.options import Options
     from selenium.webdriver.chrome.service import Service
@@ -63,22 +62,30 @@ def browser(running: DagsterApi, tmp_path_factory: pytest.TempPathFactory) -> It
         options.add_argument(argument)
     driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
     try:
-        driver.get(running.url)
-        button(driver, "Skip").click()
         yield driver
     finally:
         driver.quit()
 
 
-def button(browser: WebDriver, label: str) -> WebElement:
-    """The button with this label, once it can be clicked."""
+def click(browser: WebDriver, label: str) -> None:
+    """Click the button with this label; the page may draw it again meanwhile."""
+    from selenium.common.exceptions import (
+        ElementNotInteractableException,
+        NoSuchElementException,
+        StaleElementReferenceException,
+    )
     from selenium.webdriver.common.by import By
-    from selenium.webdriver.support import expected_conditions as condition
     from selenium.webdriver.support.wait import WebDriverWait
 
-    place = (By.XPATH, f"//button[normalize-space(.)='{label}']")
-    found: WebElement = WebDriverWait(browser, PAGE_SECONDS).until(condition.element_to_be_clickable(place))
-    return found
+    def clicked(page: WebDriver) -> bool:
+        found = page.find_element(By.XPATH, f"//button[normalize-space(.)='{label}']")
+        if not found.is_enabled():
+            return False
+        found.click()
+        return True
+
+    not_yet = [ElementNotInteractableException, NoSuchElementException, StaleElementReferenceException]
+    WebDriverWait(browser, PAGE_SECONDS, ignored_exceptions=not_yet).until(clicked)
 
 
 def lines(browser: WebDriver) -> set[str]:
@@ -117,7 +124,7 @@ def test_the_page_of_the_report_shows_the_blocking_checks_by_name(
 def test_an_asset_is_materialized_by_clicking(running: DagsterApi, browser: WebDriver) -> None:
     before = set(running.runs_that_made("items"))
     browser.get(f"{running.url}/assets/items")
-    button(browser, "Materialize").click()
+    click(browser, "Materialize")
     [made] = eventually(lambda: set(running.runs_that_made("items")) - before, seconds=120, what="items by a click")
     eventually(lambda: running.run(made)["status"] in ENDS, seconds=60, what="the end of its run")
     assert running.run(made)["status"] == "SUCCESS"

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,31 @@ def daemon_pid(story: Story) -> int | None:
 
 
 @pytest.fixture(scope="module")
-def moved(story: Story, running: DagsterApi) -> ReleaseRow:
+def arrived(story: Story, running: DagsterApi) -> date:
+    """A day whose file landed, and which nobody but the sensor asked for; there once its features are."""
+    day = town.SECOND_AS_OF
+    assert day not in days_of(story, "interactions")
+    town.land(story.settings.home, day)
+    eventually(lambda: day in days_of(story, "user_features"), seconds=150, what=f"{day} in user_features")
+    eventually(lambda: day in days_of(story, "item_features"), seconds=60, what=f"{day} in item_features")
+    return day
+
+
+@pytest.fixture(scope="module")
+def served_online(story: Story, running: DagsterApi, arrived: date) -> str:
+    """Id of the run that brought the day's features to the online store; a challenger is trained meanwhile."""
+    before = set(running.runs_that_made("online_features"))
+    assert make(story, *CHALLENGER).success
+    made = eventually(
+        lambda: set(running.runs_that_made("online_features")) - before, seconds=150, what="the day in the online store"
+    )
+    return made.pop()
+
+
+@pytest.fixture(scope="module")
+def moved(story: Story, running: DagsterApi, served_online: str) -> ReleaseRow:
     """A release that was only opened, while the daemon was killed; users come, and its row once users see it."""
-    opened = make(story, *CHALLENGER, "shadow_comparison", config=ONE_TICK)
-    assert opened.success
+    assert make(story, "shadow_comparison", config=ONE_TICK).success
     release = newest_release(story)
     killed = daemon_pid(story)
     assert killed is not None
@@ -86,20 +107,21 @@ def test_all_sensors_run_and_none_of_their_ticks_failed(running: DagsterApi) -> 
     assert [tick["error"]["message"] for tick in ticks if tick["error"]] == []
 
 
-def test_a_new_day_is_taken_in_up_to_its_features_without_a_call(story: Story, running: DagsterApi) -> None:
-    day = town.SECOND_AS_OF
-    assert day not in days_of(story, "interactions")
-    town.land(story.settings.home, day)
-    eventually(lambda: day in days_of(story, "item_features"), seconds=150, what="its item features")
-    eventually(lambda: day in days_of(story, "user_features"), seconds=60, what="its user features")
-    landed = town.events().filter(pl.col("day") == day)
-    assert story.tables.read("interactions").filter(pl.col("day") == day).height == landed.height
-    rows = story.tables.read("user_features").filter(pl.col("day") == day)
+def test_a_new_day_is_taken_in_up_to_its_features_without_a_call(
+    story: Story, running: DagsterApi, arrived: date
+) -> None:
+    landed = town.events().filter(pl.col("day") == arrived)
+    assert story.tables.read("interactions").filter(pl.col("day") == arrived).height == landed.height
+    rows = story.tables.read("user_features").filter(pl.col("day") == arrived)
     assert set(rows["user_id"]) == set(landed["user_id"])
     [made, *_] = running.runs_that_made("interactions")
     eventually(lambda: running.run(made)["status"] == "SUCCESS", seconds=60, what="the end of its run")
     ended = running.run(made)
     assert (ended["jobName"], ended["tags"][SENSOR_TAG]) == ("ingest", "new_days_sensor")
+
+
+def test_the_new_day_reaches_the_online_store_without_a_call(running: DagsterApi, served_online: str) -> None:
+    assert running.run(served_online)["tags"][SENSOR_TAG] == "automation"
 
 
 def test_a_release_is_moved_on_by_the_sensor_of_a_daemon_that_was_killed(
@@ -112,9 +134,9 @@ def test_a_release_is_moved_on_by_the_sensor_of_a_daemon_that_was_killed(
     assert moved.actor.startswith("dagster run")
 
 
-def test_the_release_knows_the_day_that_came_by_itself(story: Story, moved: ReleaseRow) -> None:
+def test_the_release_knows_the_day_that_came_by_itself(story: Story, arrived: date, moved: ReleaseRow) -> None:
     known_until = story.registry.get(moved.version).as_of
-    assert known_until == datetime.combine(town.SECOND_AS_OF + timedelta(days=1), time(), UTC)
+    assert known_until == datetime.combine(arrived + timedelta(days=1), time(), UTC)
 
 
 def test_a_digest_that_a_person_rolled_back_is_not_released_again(story: Story, moved: ReleaseRow) -> None:
