@@ -64,7 +64,8 @@ FEEDBACK: Final = _schema(
 EXPOSURE_ROWS: Final = _schema({**EXPOSURES, DAY: pl.Date, "rolled_back": pl.Boolean})
 FEEDBACK_ROWS: Final = _schema({**FEEDBACK, DAY: pl.Date})
 
-# One row is one release that was rolled back: what its version answered from `since` to `until` was of a bad model.
+# One row is one release that was rolled back: what its version answered from `since` on was of a bad model, up to
+# `until`, when a person let the version be tried once more; null where nobody has.
 EXPOSURE_MARKS: Final = _schema(
     {"release_id": pl.String, "model_version": pl.String, "since": UTC_TIME, "until": UTC_TIME}
 )

@@ -3,11 +3,16 @@
 Here: the copy that other rooms may read. Not here: when a mark is made (settle.py), or the rows it marks.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import dagster as dg
 
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.rollout.jobs import CANARY, EXPOSURE_MARKS
 from recsys_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from recsys_assets.rollout.ledger import Ledger
 
 
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
@@ -21,19 +26,39 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         owners=["team:recommender"],
     )
     def exposure_marks(tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        """One row is one release that was rolled back: what its version answered from `since` to `until`.
+        """One row is one release that was rolled back: what its version answered from `since` to `until` is marked.
 
-        Grain: release. Fresh: every ten minutes, with the exposures that it marks.
+        Grain: release. `until` is null unless the version was tried once more. Fresh: every ten minutes, with the
+        exposures that it marks.
         """
-        from dataclasses import asdict
-
         import polars as pl
 
         from recsys_assets import columns
         from recsys_assets.rollout.ledger import Ledger
 
-        marks = [asdict(mark) for mark in Ledger(settings.path("ledger.db")).marks()]
+        marks = marks_of(Ledger(settings.path("ledger.db")))
         version = tables.overwrite(EXPOSURE_MARKS, pl.DataFrame(marks, schema=columns.EXPOSURE_MARKS))
         return dg.MaterializeResult(metadata={"dagster/row_count": len(marks), "table_version": version})
 
     return [exposure_marks]
+
+
+def marks_of(ledger: "Ledger") -> list[dict[str, Any]]:
+    """Rows of columns.EXPOSURE_MARKS.
+
+    The ledger says when the weight was gone. An answer that was under way then came later, and was as bad: a mark
+    goes on until the same version is released again, or for good.
+    """
+    rows = []
+    for mark in ledger.marks():
+        others = [r for r in ledger.releases() if r.release_id != mark.release_id and r.version == mark.model_version]
+        again = min((r.opened_at for r in others if r.opened_at > mark.since), default=None)
+        rows.append(
+            {
+                "release_id": mark.release_id,
+                "model_version": mark.model_version,
+                "since": mark.since,
+                "until": again,
+            }
+        )
+    return rows

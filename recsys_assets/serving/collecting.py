@@ -28,17 +28,19 @@ def feedback_rows(logged: pl.DataFrame) -> pl.DataFrame:
     return logged.with_columns(_day("received_at")).select(FEEDBACK_ROWS.names())
 
 
-def marked(model_version: str, since: datetime, until: datetime) -> str:
-    """The SQL condition on rows of `exposures` that names what this version answered from `since` to `until`.
+def marked(model_version: str, since: datetime, until: datetime | None) -> str:
+    """The SQL condition on rows of `exposures` that names what this version answered from `since` on, before `until`.
 
     The shadow's answers are among them. The day stands beside the time so that other days' files are not opened.
     """
     version = model_version.replace("'", "''")
-    first, last = (at.astimezone(UTC) for at in (since, until))
-    return (
-        f"model_version = '{version}' AND {DAY} BETWEEN '{first:%Y-%m-%d}' AND '{last:%Y-%m-%d}'"
-        f" AND served_at BETWEEN '{first:%Y-%m-%dT%H:%M:%S.%fZ}' AND '{last:%Y-%m-%dT%H:%M:%S.%fZ}'"
-    )
+    conditions = [f"model_version = '{version}'", *_side(">=", since)]
+    return " AND ".join(conditions + (_side("<", until) if until else []))
+
+
+def _side(than: str, at: datetime) -> list[str]:
+    utc = at.astimezone(UTC)
+    return [f"{DAY} {than[0]}= '{utc:%Y-%m-%d}'", f"served_at {than} '{utc:%Y-%m-%dT%H:%M:%S.%fZ}'"]
 
 
 def _day(time: str) -> pl.Expr:

@@ -17,7 +17,7 @@ from recsys_assets.columns import EXPOSURE_ROWS, FEEDBACK_ROWS
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.rollout import marks
 from recsys_assets.rollout.jobs import COLLECT_JOB, EXPOSURE_MARKS, build_jobs
-from recsys_assets.rollout.ledger import MARKED, Ledger
+from recsys_assets.rollout.ledger import MARKED, OPENED, Ledger
 from recsys_assets.rollout.schedules import build_schedules
 from recsys_assets.serving import assets as serving
 from recsys_assets.serving.exposures import exposure_line
@@ -65,11 +65,17 @@ class Place:
         row = Event(event_id=event, request_id=request, item_id="a", event_type="click")
         self.write("feedback", "feedback.jsonl", feedback_line(row, later(at)))
 
-    def roll_back(self, version: str, since: float, until: float) -> None:
+    def open(self, release: str, version: str, at: float) -> None:
+        body = {"version": version, "digest": version, "phase": "gated", "reason": "opened"}
+        self._append(OPENED, release, at, body)
+
+    def roll_back(self, version: str, since: float, until: float, *, release: str = "rel-first") -> None:
         body = {"model_version": version, "since": later(since).isoformat(), "until": later(until).isoformat()}
-        Ledger(self.settings.path("ledger.db")).append(
-            MARKED, release_id=f"rel-{version}", actor="guard", at=later(until), key=f"rel-{version}/mark", body=body
-        )
+        self._append(MARKED, release, until, body)
+
+    def _append(self, kind: str, release: str, at: float, body: dict[str, str]) -> None:
+        ledger = Ledger(self.settings.path("ledger.db"))
+        assert ledger.append(kind, release_id=release, actor="test", at=later(at), key=f"{release}/{kind}", body=body)
 
     def write(self, kind: str, file: str, line: bytes) -> None:
         folder = self.settings.path("logs", kind)
@@ -141,16 +147,37 @@ def test_what_a_rolled_back_model_showed_is_marked_and_nothing_else(place: Place
     place.show("before", 0)
     place.show("first", 10)
     place.show("stable", 15, version="1", variant="stable")
-    place.show("last", 20)
-    place.show("once more, after an override", 30)
     place.collect()
     assert set(place.exposures().values()) == {False}
     place.roll_back("2", since=10, until=20)
-    place.show("logged late", 18)
+    place.show("shadow", 12, variant="shadow")
+    place.show("under way when the weight was taken", 20.5)
     for newly_marked in (3, 0):
         made = place.collect().asset_materializations_for_node("exposures")[0].metadata
         assert made["newly_marked"].value == newly_marked
-    assert {name for name, bad in place.exposures().items() if bad} == {"first", "logged late", "last"}
+    bad = {name for name, bad in place.exposures().items() if bad}
+    assert bad == {"first", "shadow", "under way when the weight was taken"}
+
+
+def test_what_it_shows_once_it_is_tried_again_is_not_marked(place: Place) -> None:
+    place.open("rel-first", "2", 10)
+    place.roll_back("2", since=10, until=20)
+    place.open("rel-other", "3", 25)
+    place.open("rel-again", "2", 30)
+    for at in (10, 29, 30, 31):
+        place.show(f"at {at}", at)
+    place.collect()
+    assert place.exposures() == {"at 10": True, "at 29": True, "at 30": False, "at 31": False}
+
+
+def test_two_rolled_back_releases_of_one_version_mark_both_their_times(place: Place) -> None:
+    for name, opened in (("rel-first", 10), ("rel-again", 30)):
+        place.open(name, "2", opened)
+        place.roll_back("2", since=opened, until=opened + 5, release=name)
+    for at in (5, 12, 36):
+        place.show(f"at {at}", at)
+    place.collect()
+    assert place.exposures() == {"at 5": False, "at 12": True, "at 36": True}
 
 
 def test_a_broken_line_stops_the_collection_and_is_named(place: Place) -> None:
