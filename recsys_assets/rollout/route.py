@@ -160,7 +160,6 @@ def destination_rule(model: ModelVersion) -> Manifest:
 
 
 def _annotations(state: RouteState) -> dict[str, str]:
-    weights = [[w.weight_bp, w.since.isoformat()] for w in state.weights]
     values = {
         "release": state.release.model_dump_json(),
         "step": str(state.step),
@@ -168,7 +167,7 @@ def _annotations(state: RouteState) -> dict[str, str]:
         "entered": state.entered_at.isoformat(),
         "deadline": state.deadline.isoformat(),
         "lease": state.lease.isoformat(),
-        "weights": json.dumps(weights),
+        "weights": json.dumps([[w.weight_bp, w.since.isoformat()] for w in state.weights]),
         "action": state.action,
         "actor": state.actor,
         "reason": state.reason,

@@ -1,6 +1,6 @@
 """The training room's assets: ranking rows, candidate index, tuned hyper-parameters and the registered ranker.
 
-Here: reading, calling the room's pure files, and metadata. Not here: any arithmetic, or judging against the champion.
+Here: reading and calling the room's pure files. Not here: arithmetic, metadata (report.py), judging the champion.
 """
 
 from collections.abc import Iterator
@@ -27,9 +27,7 @@ from recsys_assets.training.provenance import (
 
 if TYPE_CHECKING:
     from recsys_assets.records import ModelVersion
-    from recsys_assets.training.pins import Pins
     from recsys_assets.training.train import Trained
-    from recsys_assets.training.tuning import Tuned
 
 GROUP = "training"
 OWNERS = ["team:recommender"]
@@ -53,11 +51,6 @@ class TuningConfig(dg.Config):
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """All assets of this room; their checks are made in the same step, on rows that are in memory anyway."""
     return [_training_rows(settings), _candidate_index(settings), _hyperparameters(settings), _ranker_model(settings)]
-
-
-def build_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
-    """None of their own: see `build_assets`."""
-    return []
 
 
 def build_jobs(settings: Settings) -> list[Any]:
@@ -85,6 +78,7 @@ def _training_rows(settings: Settings) -> dg.AssetsDefinition:
         from recsys_assets.training.evidence import count_rows, leak_evidence
         from recsys_assets.training.pins import require_rows
         from recsys_assets.training.probes import judge_leaks, judge_row_counts
+        from recsys_assets.training.report import rows_metadata
         from recsys_assets.training.rows import build_rows
 
         training = settings.training
@@ -103,11 +97,7 @@ def _training_rows(settings: Settings) -> dg.AssetsDefinition:
             judge_row_counts(count_rows(rows, cuts), version=named, min_rows=training.min_rows),
         ]
         return dg.MaterializeResult(
-            metadata={
-                **pins_metadata(pins),
-                "dagster/row_count": rows.height,
-                "rows_by_cut": dg.MetadataValue.md(_rows_by_cut(rows)),
-            },
+            metadata=pins_metadata(pins) | rows_metadata(rows),
             check_results=[check_result(verdict) for verdict in verdicts],
         )
 
@@ -124,6 +114,7 @@ def _candidate_index(settings: Settings) -> dg.AssetsDefinition:
         from recsys_assets.recommender.index import CandidateIndex
         from recsys_assets.training.cuts import Cuts
         from recsys_assets.training.index_store import index_folder, save_indexes
+        from recsys_assets.training.report import index_metadata
 
         with refusals():
             pins = pins_for(context, tables, sibling=ROWS)
@@ -136,16 +127,7 @@ def _candidate_index(settings: Settings) -> dg.AssetsDefinition:
         }
         folder = index_folder(settings.home, pins, settings.training)
         save_indexes(indexes, folder)
-        release = indexes["release"]
-        return dg.MaterializeResult(
-            metadata={
-                **pins_metadata(pins),
-                "folder": dg.MetadataValue.path(folder),
-                "items": len(release.item_ids),
-                "half_life_days": release.half_life_days,
-                "bytes": sum(file.stat().st_size for file in (folder / "release").iterdir()),
-            }
-        )
+        return dg.MaterializeResult(metadata=pins_metadata(pins) | index_metadata(indexes["release"], folder))
 
     return candidate_index
 
@@ -160,7 +142,7 @@ def _hyperparameters(settings: Settings) -> dg.AssetsDefinition:
         One object. On demand: nothing asks for it by itself, and it stays good until it is searched again.
         """
         from recsys_assets.training.cuts import Cuts
-        from recsys_assets.training.plots import curve_plot
+        from recsys_assets.training.report import tuned_metadata
         from recsys_assets.training.tuning import search, tuned_of, write_tuned
 
         with refusals(), tracking.run(context) as run:
@@ -174,17 +156,7 @@ def _hyperparameters(settings: Settings) -> dg.AssetsDefinition:
             run.log_metrics({"ndcg_at_10": tuned.value, "default_ndcg_at_10": tuned.default_value})
             run.log_tables(pins.tables, tables.root)
         path = write_tuned(settings.home, tuned)
-        values = [(trial.number, trial.value) for trial in study.trials if trial.value is not None]
-        return dg.MaterializeResult(
-            metadata={
-                **pins_metadata(pins),
-                "file": dg.MetadataValue.path(path),
-                "params": dg.MetadataValue.json(tuned.params),
-                "ndcg_at_10": tuned.value,
-                "default_ndcg_at_10": tuned.default_value,
-                "trials": dg.MetadataValue.md(curve_plot(values, x="trial", y="NDCG@10", title="Search")),
-            }
-        )
+        return dg.MaterializeResult(metadata=pins_metadata(pins) | tuned_metadata(tuned, study, path))
 
     return hyperparameters
 
@@ -237,6 +209,7 @@ def _train_and_register(
     from recsys_assets.training.fitting import Recipe
     from recsys_assets.training.index_store import index_folder, load_indexes
     from recsys_assets.training.publishing import Facts, publish
+    from recsys_assets.training.report import model_metadata
     from recsys_assets.training.train import code_version, train
     from recsys_assets.training.tuning import default_params, read_tuned
 
@@ -269,45 +242,9 @@ def _train_and_register(
         as_of=pins.as_of,
         drill=None if config.drill == "none" else config.drill,
     )
-    _log(run, recipe, trained, pins, tables)
-    model = publish(trained.fitted, facts, home=settings.home, registry=registry, run=run)
-    registry.set_alias("challenger", model.version)
-    return model, trained, _model_metadata(model, trained, tuned, registry, run, settings)
-
-
-def _log(run: TrackedRun, recipe: Any, trained: "Trained", pins: "Pins", tables: TablesResource) -> None:
     run.log_params({**recipe.params, "seed": recipe.seed, "seeds": recipe.seeds})
     run.log_tables(pins.tables, tables.root)
     run.log_points("ndcg_at_10", trained.curve)
-
-
-def _model_metadata(
-    model: "ModelVersion",
-    trained: "Trained",
-    tuned: "Tuned | None",
-    registry: ModelRegistryResource,
-    run: TrackedRun,
-    settings: Settings,
-) -> dict[str, Any]:
-    from recsys_assets.training.plots import curve_plot, importance_plot
-
-    local_ui = f"http://{settings.serving.host}:{settings.serving.mlflow_port}"
-    curve = curve_plot(trained.curve, x="trees", y="NDCG@10 of candidates", title="Holdout fit on cuts it has not seen")
-    return {
-        "model_version": model.version,
-        "model": dg.MetadataValue.json(model.model_dump(mode="json")),
-        "table_versions": dg.MetadataValue.json(model.table_versions),
-        "mlflow_run_id": run.run_id,
-        "bundle": dg.MetadataValue.path(settings.path("bundles", model.version)),
-        "holdout": dg.MetadataValue.path(settings.path("holdouts", model.version)),
-        "feature_importance": dg.MetadataValue.md(importance_plot(trained.importances)),
-        "training_curve": dg.MetadataValue.md(curve),
-        "tuned": tuned is not None,
-        **({"ndcg_at_10": trained.curve[-1][1]} if trained.curve else {}),
-        "mlflow": dg.MetadataValue.url(registry.page(model.version, local_ui=local_ui)),
-    }
-
-
-def _rows_by_cut(rows: Any) -> str:
-    counted = rows.group_by("cut").len("rows").sort("cut").iter_rows()
-    return "\n".join(["| cut | rows |", "|---|---|", *(f"| {cut:%Y-%m-%d} | {count} |" for cut, count in counted)])
+    model = publish(trained.fitted, facts, home=settings.home, registry=registry, run=run)
+    registry.set_alias("challenger", model.version)
+    return model, trained, model_metadata(model, trained, tuned, registry, run, settings)
