@@ -16,6 +16,14 @@ Scores = npt.NDArray[np.float64]
 GROUP = (USER, CUT)
 
 
+def some_lists(rows: pl.DataFrame, most: int) -> pl.DataFrame:
+    """Whole lists of evenly spread users, about `most` rows in all; everything where there is no more than that."""
+    if rows.height <= most:
+        return rows
+    users = rows.select(USER).unique().sort(USER).gather_every(-(-rows.height // most))
+    return rows.join(users, on=USER, how="semi", maintain_order="left")
+
+
 def ndcg_at(rows: pl.DataFrame, scores: Scores, *, k: int = 10) -> float | None:
     """Mean NDCG@k over users and cuts that have a positive among their candidates; None where there is none."""
     gain = (pl.col(LABEL) > 0).cast(pl.Float64)

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from recsys_assets.columns import UTC_TIME
-from recsys_assets.training.quality import constant_share, ndcg_at, single_feature_aucs
+from recsys_assets.training.quality import constant_share, ndcg_at, single_feature_aucs, some_lists
 
 CUT = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -63,3 +63,11 @@ def test_rows_of_one_class_have_no_auc() -> None:
 def test_flat_lists_are_counted_and_lists_of_one_item_are_not() -> None:
     table = rows({"a": [0, 1], "b": [0, 1], "c": [1]})
     assert constant_share(table, np.array([1.0, 1.0, 1.0, 2.0, 7.0])) == 0.5
+
+
+def test_some_lists_are_whole_lists_of_evenly_spread_users_in_their_order():
+    rows = pl.DataFrame({"user_id": [f"u{n // 5}" for n in range(40)], "item_id": [f"i{n}" for n in range(40)]})
+    some = some_lists(rows, 20)
+    assert some["user_id"].unique(maintain_order=True).to_list() == ["u0", "u2", "u4", "u6"]
+    assert some.height == 20
+    assert some_lists(rows, 40) is rows
