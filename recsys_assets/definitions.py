@@ -30,7 +30,7 @@ from recsys_assets.training import assets as training
 
 ROOMS = (interactions, features, training, evaluation, drift, serving, rollout, rollout_marks)
 CHECKS = (feature_checks,)
-JOBS = (interactions, training, drift, rollout_jobs)
+JOBS = (interactions, training, evaluation, drift, rollout_jobs)
 AUTOMATION = (interaction_sensors, drift_sensors, rollout_sensors)
 
 
