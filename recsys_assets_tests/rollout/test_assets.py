@@ -209,6 +209,9 @@ def test_the_release_that_a_drift_asks_for_opens_looks_once_and_is_not_red(house
     assert result.asset_materializations_for_node(SHADOW_COMPARISON)
     assert not result.asset_materializations_for_node(CHAMPION)
     assert Path(house.registry.folder, "champion.alias").read_text() == "1"
+    looked = sensed(house)
+    assert isinstance(looked, dg.SkipReason)
+    assert "requests copied" in str(looked.skip_message), "the canary sensor has taken over"
 
 
 def test_the_release_that_a_drift_asks_for_is_red_where_it_was_decided_against(house: House) -> None:
