@@ -16,11 +16,8 @@ import polars as pl
 
 from recsys_assets.columns import EVENT_TIME
 from recsys_assets.recommender.events import DAY_SECONDS, Doubles, Events, Floats, Ints, encode
-from recsys_assets.recommender.latent import fit_als, fit_ease
+from recsys_assets.recommender.latent import MAX_EASE_ITEMS, fit_als, fit_ease
 from recsys_assets.recommender.neighbours import fit_neighbours, recency_weights
-
-# EASE inverts a matrix of items by items: 5,000 items take seconds and 200 MB, 50,000 hours and 20 GB.
-MOST_EASE_ITEMS = 5_000
 
 Scorer = Callable[[Ints, Doubles], Floats]
 
@@ -84,7 +81,7 @@ def item_knn_decayed(
     return _Fitted(fit, window_days)
 
 
-def ease(regularization: float = 300.0, *, window_days: float = 14.0, most_items: int = MOST_EASE_ITEMS) -> Baseline:
+def ease(regularization: float = 300.0, *, window_days: float = 14.0, most_items: int = MAX_EASE_ITEMS) -> Baseline:
     """EASE over the catalogue, of a large one over its `most_items` best known items; the others score 0."""
 
     def fit(events: Events, at: float) -> Scorer:
