@@ -30,9 +30,7 @@ def replaying(settings: Settings, *, rate: float | None = None, seed: int | None
     command += ["--rate", str(rate), "--users", str(users)]
     command += ["--seed", str(seed)] if seed is not None else []
     with log.open("ab") as output:
-        child = subprocess.Popen(
-            command, env=os.environ | settings.environment(), stdout=output, stderr=output
-        )
+        child = subprocess.Popen(command, env=os.environ | settings.environment(), stdout=output, stderr=output)
         try:
             yield
         finally:

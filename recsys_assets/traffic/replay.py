@@ -40,9 +40,7 @@ def population(settings: Settings) -> tuple[dict[str, frozenset[str]], frozenset
 def run(settings: Settings, *, rate: float, users: int, seed: int, quiet: bool = False) -> Tally:
     """Replay `users` visits at `rate` a second; returns the counts."""
     wanted, known = population(settings)
-    visitors = draw_visitors(
-        wanted, known, count=users, new_share=NEW_USERS_SHARE, seed=seed, run=uuid.uuid4().hex[:8]
-    )
+    visitors = draw_visitors(wanted, known, count=users, new_share=NEW_USERS_SHARE, seed=seed, run=uuid.uuid4().hex[:8])
     gateway = f"http://{settings.serving.host}:{settings.serving.gateway_port}"
 
     def progress(tally: Tally) -> None:

@@ -76,9 +76,7 @@ def clicks(visitor: Visitor, shown: Sequence[str], *, seed: int) -> list[str]:
     """
     clicked = []
     for position, item in enumerate(shown, start=1):
-        looked = random.Random(f"{seed}:{visitor.visitor_id}:{position}").random() < 1 / math.log2(
-            position + 1
-        )
+        looked = random.Random(f"{seed}:{visitor.visitor_id}:{position}").random() < 1 / math.log2(position + 1)
         if looked and item in visitor.wanted:
             clicked.append(item)
     return clicked

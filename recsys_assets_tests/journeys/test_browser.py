@@ -135,8 +135,7 @@ def test_the_clicked_run_is_told_as_a_success_on_the_runs_page(running: DagsterA
     see(browser, {"Success", running.runs_that_made("items")[0][:8]})
 
 
-def test_the_pictures_of_the_graph_come_without_the_network(running: DagsterApi, browser: WebDriver) -> None:
-    """All that the page loaded came from the webserver itself."""
+def test_the_ui_loads_nothing_from_anywhere_else(running: DagsterApi, browser: WebDriver) -> None:
     browser.get(f"{running.url}/asset-groups")
     see(browser, set(ROOMS))
     loaded = browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)")

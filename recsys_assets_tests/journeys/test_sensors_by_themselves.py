@@ -21,7 +21,7 @@ from recsys_assets import home
 from recsys_assets.platform.local import stack
 from recsys_assets.platform.local.programs import DAEMON
 from recsys_assets.records import Phase
-from recsys_assets.rollout.ledger import ReleaseRow
+from recsys_assets.rollout.ledger import OPENED, ReleaseRow
 from recsys_assets.traffic.background import replaying
 from recsys_assets_tests.journeys import town
 from recsys_assets_tests.journeys.dagster_api import DagsterApi
@@ -30,6 +30,7 @@ from recsys_assets_tests.journeys.house import Story, eventually
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 SENSORS = {"new_days_sensor", "catalogue_sensor", "canary_sensor", "drift_sensor", "automation"}
 SENSOR_TAG = "dagster/sensor_name"
+RUN_ACTOR = "dagster run "
 CHALLENGER = ("training_rows", "candidate_index", "ranker_model", "evaluation_report", "challenger_service")
 ONE_TICK: Mapping[str, Any] = {"ops": {"shadow_comparison": {"config": {"until": "one_tick"}}}}
 
@@ -82,8 +83,10 @@ def served_online(story: Story, running: DagsterApi, arrived: date) -> str:
 
 @pytest.fixture(scope="module")
 def moved(story: Story, running: DagsterApi, served_online: str) -> ReleaseRow:
-    """A release that was only opened, while the daemon was killed; users come, and its row once users see it."""
-    assert make(story, "shadow_comparison", config=ONE_TICK).success
+    """A release that nobody opened, while the daemon was killed; users come, and its row once users see it."""
+    challenger = story.registry.challenger()
+    assert challenger is not None
+    eventually(lambda: newest_release(story).version == challenger.version, seconds=120, what="a release of its own")
     release = newest_release(story)
     killed = daemon_pid(story)
     assert killed is not None
@@ -124,6 +127,14 @@ def test_the_new_day_reaches_the_online_store_without_a_call(running: DagsterApi
     assert running.run(served_online)["tags"][SENSOR_TAG] == "automation"
 
 
+def test_a_challenger_that_passed_its_gates_is_released_without_a_call(
+    story: Story, running: DagsterApi, moved: ReleaseRow
+) -> None:
+    [opened] = [event for event in story.ledger.events(moved.release_id) if event.kind == OPENED]
+    assert opened.actor.startswith(RUN_ACTOR)
+    assert running.run(opened.actor.removeprefix(RUN_ACTOR))["tags"][SENSOR_TAG] == "automation"
+
+
 def test_a_release_is_moved_on_by_the_sensor_of_a_daemon_that_was_killed(
     story: Story, running: DagsterApi, moved: ReleaseRow
 ) -> None:
@@ -131,7 +142,7 @@ def test_a_release_is_moved_on_by_the_sensor_of_a_daemon_that_was_killed(
     advancing = [running.run(each["runId"]) for each in running.latest_runs() if each["jobName"] == "advance_release"]
     assert advancing
     assert {run["tags"].get(SENSOR_TAG) for run in advancing} == {"canary_sensor"}
-    assert moved.actor.startswith("dagster run")
+    assert moved.actor.startswith(RUN_ACTOR)
 
 
 def test_the_release_knows_the_day_that_came_by_itself(story: Story, arrived: date, moved: ReleaseRow) -> None:
