@@ -9,7 +9,6 @@ import json
 import logging
 import shutil
 import sys
-import warnings
 from pathlib import Path
 
 from rich.console import Console
@@ -62,8 +61,9 @@ def play(settings: Settings, *, keep_running: bool = False) -> int:
 
 def quieten() -> None:
     """Keep the libraries' warnings and notes out of the story; every run's own log stands in the Dagster instance."""
-    warnings.simplefilter("ignore")
-    for name in ("mlflow", "alembic", "dagster"):
+    # Libraries reset the filters when they are imported, so the warnings are taken at their way out.
+    logging.captureWarnings(True)
+    for name in ("py.warnings", "mlflow", "alembic", "dagster"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
