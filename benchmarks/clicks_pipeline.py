@@ -34,7 +34,7 @@ NEWS = {
         "num_boost_round": 100,
         "learning_rate": 0.1,
     },
-    "gate": {"test_days": 1, "max_test_users": 5_000},
+    "gate": {"popularity_window_days": 1, "test_days": 1, "max_test_users": 5_000},
 }
 JOB = """
 import json, sys, warnings

@@ -126,13 +126,18 @@ class TrainingSettings(_Section):
 
 
 class GateSettings(_Section):
-    """What the offline gate asks. Margins are relative to the champion's or the baseline's value."""
+    """What the offline gate asks. Margins are relative to the champion's or the baseline's value.
+
+    `popularity_window_days` is the recent popularity that a model must reach: two weeks suit films, a day or less suits
+    news, where a longer window is a floor that nothing can fall through.
+    """
 
     metric: str = "ndcg_at_10"
     test_days: int = Field(default=14, ge=1)
     max_test_users: int = Field(default=20_000, ge=1)
     non_inferiority_margin: float = Field(default=0.10, gt=0, lt=1)
     floor_margin: float = Field(default=0.0, ge=0, lt=1)
+    popularity_window_days: float = Field(default=14.0, gt=0)
     slice_margin: float = Field(default=0.25, gt=0, lt=1)
     min_slice_users: int = Field(default=20, ge=1)
     min_test_users: int = Field(default=30, ge=1)

@@ -20,11 +20,11 @@ from recsys_assets.records import ModelVersion
 from recsys_assets.settings import GateSettings
 
 
-def baselines() -> dict[str, Baseline]:
+def baselines(popularity_window_days: float) -> dict[str, Baseline]:
     """The models that stand beside every evaluation; the first is the floor."""
     return {
-        "recent_popularity": recent_popularity(),
-        "item_knn_decayed": item_knn_decayed(),
+        "recent_popularity": recent_popularity(popularity_window_days),
+        "item_knn_decayed": item_knn_decayed(window_days=popularity_window_days),
         "ease": ease(),
         "als": als(),
     }
@@ -70,6 +70,6 @@ def evaluate_version(
         challenger=ours,
         champion=theirs,
         reference=reference,
-        baselines=baselines(),
+        baselines=baselines(gate.popularity_window_days),
         catalogue=holdout.past[ITEM].n_unique(),
     )
