@@ -40,7 +40,7 @@ def status() -> None:
 def releases_table(settings: Settings) -> Table:
     """One row a release, oldest first."""
     ledger = _ledger(settings)
-    table = Table("release", "version", "phase", "canary weight", "why", "who saw what")
+    table = Table("release", "version", "phase", "canary", "why", "who saw what")
     for row in ledger.releases():
         seen = _told(ledger.audience(row.release_id) or _live_audience(settings, row.release_id))
         weight = f"{row.weight_bp / 100:g} %"

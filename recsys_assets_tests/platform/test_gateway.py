@@ -28,7 +28,7 @@ def versions(client: Client, users: list[str]) -> dict[str, str]:
     got = {}
     for user in users:
         status, body = client.ask(user)
-        assert status == 200
+        assert status == 200, (user, body)
         got[user] = body["version"]
     return got
 
@@ -250,7 +250,11 @@ def test_a_settled_platform_writes_nothing(home: Home, changes: Changes) -> None
     file = home.settings.path("platform", "envoy", "rds.json")
     written = file.stat().st_mtime_ns
     home.store.apply(virtual_service({"films-v1": 10_000}), expected=ANY)
-    changes.seen_one()
-    assert not threading.Event().wait(1.5)
-    assert not changes.seen_one()
+
+    def quiet_for_a_while() -> bool:
+        changes.seen_one()
+        return not threading.Event().wait(1.5) and not changes.seen_one()
+
+    # What earlier tests stirred may still come to rest; a platform that never rests does not get there.
+    eventually(quiet_for_a_while)
     assert file.stat().st_mtime_ns == written

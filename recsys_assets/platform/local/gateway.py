@@ -19,6 +19,7 @@ from recsys_assets.platform.local.envoy_clusters import Resource
 from recsys_assets.platform.local.envoy_listener import GatewayPlace, bootstrap
 
 TAKE_SECONDS: Final = 5.0
+CHECKED_SECONDS: Final = 2.0
 _POLL_SECONDS = 0.01
 
 
@@ -67,11 +68,37 @@ class Gateway:
         self._write_endpoints(documents)
         both = self._with_standing_clusters(documents.cds)
         for name, document in (("cds", both), ("rds", documents.rds), ("cds", documents.cds)):
+            if document is documents.rds:
+                self._wait_until_checked(documents)
             write_if_changed(self.place.file(name), document)
             if not self._wait_until_taken(name, str(document["version_info"])):
                 return f"the gateway did not take the new {name.upper()}: {self._refusal(name)}"
         self._drop_endpoints(documents)
         return None
+
+    def _wait_until_checked(self, documents: GatewayDocuments) -> None:
+        """Let Envoy's first health check of the routes' services pass, or their first users would get a 503.
+
+        A server that stays unhealthy must not hold up a route, least of all a roll-back: the wait is short.
+        """
+        routed = {part for name in _clusters_named(documents.rds) for part in name.split("|")} & documents.eds.keys()
+        deadline = time.monotonic() + CHECKED_SECONDS
+        while not routed <= self._healthy() and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+
+    def _healthy(self) -> set[str]:
+        """Clusters with a server that passed its latest active health check."""
+        try:
+            answer = self._admin.get("/clusters", params={"format": "json"})
+        except httpx.TransportError:
+            return set()
+        found = answer.json().get("cluster_statuses", []) if answer.status_code == 200 else []
+        return {
+            cluster["name"]
+            for cluster in found
+            for host in cluster.get("host_statuses", [])
+            if not host["health_status"].get("failed_active_health_check")
+        }
 
     def _with_standing_clusters(self, cds: Resource) -> Resource:
         standing = _read(self.place.file("cds")).get("resources", [])
@@ -133,6 +160,17 @@ class Gateway:
                 return False
             time.sleep(_POLL_SECONDS)
         return True
+
+
+def _clusters_named(document: Any) -> set[str]:
+    """Every cluster that a route document names, however deep."""
+    if isinstance(document, list):
+        return {name for part in document for name in _clusters_named(part)}
+    if not isinstance(document, dict):
+        return set()
+    weighted = document.get("weighted_clusters", {}).get("clusters", [])
+    own = {str(document["cluster"])} if isinstance(document.get("cluster"), str) else set()
+    return own | {c["name"] for c in weighted} | {n for part in document.values() for n in _clusters_named(part)}
 
 
 def _read(path: Path) -> dict[str, Any]:
