@@ -23,13 +23,15 @@ $(UV): requirements/uv.lock
 
 # A lock is installed once, and again when it changes. dev.lock holds everything that runtime.lock holds.
 $(VENV)/.runtime: requirements/runtime.lock $(UV)
-	@test -f $(VENV)/.dev || $(UV) pip install --python $(BIN)/python --require-hashes --compile-bytecode --no-deps -r requirements/runtime.lock
+	@echo "installing what running needs, from hashes, byte-compiled: about half a minute ..."
+	@test -f $(VENV)/.dev || $(UV) pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode --no-deps -r requirements/runtime.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m recsys_assets.doctor
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.lock $(UV)
-	$(UV) pip install --python $(BIN)/python --require-hashes --compile-bytecode --no-deps -r requirements/dev.lock
+	@echo "installing what developing and testing need, from hashes, byte-compiled ..."
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode --no-deps -r requirements/dev.lock
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m recsys_assets.doctor
 	@touch $@ $(VENV)/.runtime

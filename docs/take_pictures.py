@@ -14,10 +14,13 @@ from pathlib import Path
 
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.ui import WebDriverWait
 
+from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.settings import Settings, load_settings
 
 PICTURES = Path(__file__).parent / "pictures"
@@ -48,25 +51,63 @@ def browser(width: int, height: int) -> Iterator[WebDriver]:
             driver.quit()
 
 
-def take(driver: WebDriver, url: str, name: str, *, until: str) -> None:
-    """Open a page, wait until the text `until` stands in it, and keep the picture."""
+def opened(driver: WebDriver, url: str, *, until: str) -> None:
+    """Open a page and wait until the text `until` stands in it."""
     driver.get(url)
     WebDriverWait(driver, 60).until(lambda d: until in d.find_element(By.TAG_NAME, "body").text)
-    WebDriverWait(driver, 30).until(lambda d: not d.find_elements(By.CSS_SELECTOR, "[class*='Spinner']"))
-    driver.save_screenshot(str(PICTURES / f"{name}.png"))
+
+
+def keep(driver: WebDriver, name: str) -> None:
+    """Save the picture once it has stopped changing: two looks, two seconds apart, see the same."""
+    looks = [b""]
+
+    def unchanged(d: WebDriver) -> bool:
+        looks.append(d.get_screenshot_as_png())
+        return looks[-1] == looks[-2]
+
+    WebDriverWait(driver, 60, poll_frequency=2).until(unchanged)
+    (PICTURES / f"{name}.png").write_bytes(looks[-1])
+
+
+def lineage(driver: WebDriver, ui: str) -> None:
+    """The whole graph with its groups opened (Alt+E opens them all)."""
+    opened(driver, f"{ui}/asset-groups", until="training")
+    ActionChains(driver).key_down(Keys.ALT).send_keys("e").key_up(Keys.ALT).perform()
+    WebDriverWait(driver, 30).until(lambda d: d.find_elements(By.XPATH, "//*[text()='ranker_model']"))
+    keep(driver, "lineage")
+
+
+def when_rolled_back(settings: Settings, check: str) -> int:
+    """The moment, in milliseconds, at which a canary was rolled back by this check."""
+    events = Ledger(settings.path("ledger.db")).events()
+    end = next(e for e in events if e.kind == "rolled_back" and check in str(e.body["reason"]))
+    return round(end.at.timestamp() * 1000)
+
+
+def plot(driver: WebDriver, page: str, number: int, name: str) -> None:
+    """A plot in an asset's metadata, opened as a person opens it."""
+    opened(driver, page, until="Show Markdown")
+    link = driver.find_elements(By.XPATH, "//*[contains(text(), 'Show Markdown')]")[number]
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].click()", link)
+    WebDriverWait(driver, 30).until(
+        lambda d: any(int(i.get_attribute("naturalWidth") or 0) > 300 for i in d.find_elements(By.TAG_NAME, "img"))
+    )
+    keep(driver, name)
 
 
 def main() -> int:
     settings: Settings = load_settings()
     ui = f"http://{settings.serving.host}:{settings.serving.dagster_port}"
-    report = max(settings.path("reports").glob("*/evaluation.html"), key=lambda path: path.stat().st_mtime)
-    with browser(1900, 1000) as driver:
-        take(driver, f"{ui}/asset-groups", "lineage", until="ranker_model")
-    with browser(1500, 1500) as driver:
-        take(driver, f"{ui}/assets/canary?view=overview", "canary", until="engagement")
-        take(driver, f"{ui}/assets/evaluation_report?view=checks", "checks", until="ndcg_at_10_not_below_champion")
-    with browser(1300, 1000) as driver:
-        take(driver, report.as_uri(), "report", until="NDCG")
+    with browser(1900, 1100) as driver:
+        lineage(driver, ui)
+    with browser(1400, 1000) as driver:
+        at = when_rolled_back(settings, "canary_is_not_worse") + 5_000
+        plot(driver, f"{ui}/assets/canary?view=events&asOf={at}", 0, "canary")
+        opened(driver, f"{ui}/assets/evaluation_report?view=checks", until="no_slice_lost")
+        keep(driver, "checks")
+    with browser(1280, 1150) as driver:
+        opened(driver, settings.path("reports", "2", "evaluation.html").as_uri(), until="Verdicts")
+        keep(driver, "report")
     return 0
 
 
