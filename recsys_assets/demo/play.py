@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -63,6 +64,7 @@ def quieten() -> None:
     """Keep the libraries' warnings and notes out of the story; every run's own log stands in the Dagster instance."""
     # Libraries reset the filters when they are imported, so the warnings are taken at their way out.
     logging.captureWarnings(True)
+    os.environ["MLFLOW_LOGGING_LEVEL"] = "ERROR"  # MLflow sets its loggers up anew when it is imported
     for name in ("py.warnings", "mlflow", "alembic", "dagster"):
         logging.getLogger(name).setLevel(logging.ERROR)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from recsys_assets.rollout.ledger import PHASES, Event, Ledger
 from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ class Stage:
         return build_defs(self.settings)
 
     @cached_property
+    def ledger(self) -> Ledger:
+        return Ledger(self.settings.path("ledger.db"))
+
+    @cached_property
     def platform(self) -> Platform:
         from recsys_assets.resources.platform import PlatformResource
 
@@ -104,8 +109,10 @@ class Stage:
         import dagster as dg
 
         cursor, wanted = None, {dg.DagsterEventType.STEP_SUCCESS, dg.DagsterEventType.STEP_FAILURE}
+        told = len(self.ledger.events())
         while True:
             last_look = done.wait(WATCH_SECONDS)
+            told += self._tell_release(self.ledger.events()[told:])
             page = self.instance.get_records_for_run(run_id, cursor=cursor, of_type=wanted)
             cursor = page.cursor
             for record in page.records:
@@ -116,6 +123,15 @@ class Stage:
                 self.console.print(f"    {mark} {event.step_key}{took}")
             if last_look:
                 return
+
+    def _tell_release(self, events: Sequence[Event]) -> int:
+        """Each move of the release under way, as the ledger writes it down; the number of events looked at."""
+        for event in events:
+            if event.kind in PHASES:
+                share = f" at {event.body['weight_bp'] / 100:g} %" if event.kind == "canary" else ""
+                self.console.print(f"      [cyan]{event.kind}{share}[/cyan]: ", end="")
+                self.console.print(str(event.body["reason"]), markup=False)
+        return len(events)
 
 
 def _said(data: StepFailureData) -> str:

@@ -17,7 +17,7 @@ from recsys_assets.demo.stage import Stage
 from recsys_assets.interactions.quarantine import read_quarantine
 from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.resources.tables import TablesResource
-from recsys_assets.rollout.ledger import Audience, Ledger, ReleaseRow
+from recsys_assets.rollout.ledger import Audience, ReleaseRow
 
 Answer = Mapping[str, Any]
 
@@ -92,22 +92,22 @@ def broken_rules(stage: Stage, day: date) -> set[str]:
 
 
 def latest_release(stage: Stage) -> ReleaseRow | None:
-    found = _ledger(stage).releases()
+    found = stage.ledger.releases()
     return found[-1] if found else None
 
 
 def release_count(stage: Stage) -> int:
-    return len(_ledger(stage).releases())
+    return len(stage.ledger.releases())
 
 
 def audience(stage: Stage, row: ReleaseRow) -> list[Audience]:
-    return _ledger(stage).audience(row.release_id)
+    return stage.ledger.audience(row.release_id)
 
 
 def phases(stage: Stage) -> list[str]:
     """The phases that the latest release went through, in order, each once."""
     row = latest_release(stage)
-    told = [e.kind for e in _ledger(stage).events(row.release_id)] if row else []
+    told = [e.kind for e in stage.ledger.events(row.release_id)] if row else []
     known = {"gated", "shadow", "canary", "baking", "champion", "rolled_back", "held", "rejected"}
     return list(dict.fromkeys(kind for kind in told if kind in known))
 
@@ -124,7 +124,3 @@ def _registry(stage: Stage) -> ModelRegistryResource:
 
 def _tables(stage: Stage) -> TablesResource:
     return TablesResource(root=str(stage.settings.path("tables")))
-
-
-def _ledger(stage: Stage) -> Ledger:
-    return Ledger(stage.settings.path("ledger.db"))
