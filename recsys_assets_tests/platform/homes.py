@@ -8,7 +8,6 @@ from __future__ import annotations
 import http.client
 import json
 import random
-import socket
 import sys
 import time
 from collections.abc import Callable
@@ -20,22 +19,11 @@ import yaml
 from recsys_assets.platform.interface import ANY, INFERENCE_SERVICE, VIRTUAL_SERVICE, ServiceStatus
 from recsys_assets.platform.local.store import ManifestStore, open_store
 from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
+from recsys_assets_tests.conftest import free_ports
 from recsys_assets_tests.contracts.manifests import inference_service, virtual_service
 
 SERVER = str(Path(__file__).with_name("model_server.py"))
 PATH = "/v1/models/films:predict"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, held together until all are known."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def make_settings(home: Path) -> Settings:
