@@ -58,14 +58,14 @@ def opened(driver: WebDriver, url: str, *, until: str) -> None:
 
 
 def keep(driver: WebDriver, name: str) -> None:
-    """Save the picture once it has stopped changing: two looks, two seconds apart, see the same."""
-    looks = [b""]
+    """Save the picture once it has stopped changing: three looks, three seconds apart, see the same."""
+    looks = [b"", b"first"]
 
     def unchanged(d: WebDriver) -> bool:
         looks.append(d.get_screenshot_as_png())
-        return looks[-1] == looks[-2]
+        return looks[-1] == looks[-2] == looks[-3]
 
-    WebDriverWait(driver, 60, poll_frequency=2).until(unchanged)
+    WebDriverWait(driver, 90, poll_frequency=3).until(unchanged)
     (PICTURES / f"{name}.png").write_bytes(looks[-1])
 
 
