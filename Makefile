@@ -15,10 +15,10 @@ SEED ?= 7
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-$(UV): requirements/uv.lock
+$(UV): requirements/bootstrap.lock
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) not found; install Python 3.11 or set PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/uv.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/bootstrap.lock
 	@touch $@
 
 # A lock is installed once, and again when it changes. dev.lock holds everything that runtime.lock holds.
@@ -70,7 +70,7 @@ bench: install-dev ## measure; results go to benchmarks/results
 lock: $(UV) ## resolve the dependencies again
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --upgrade --all-extras pyproject.toml -o requirements/dev.lock
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --extra build -c requirements/dev.lock pyproject.toml -o requirements/runtime.lock
-	$(UV) pip compile --quiet --universal --generate-hashes --no-header requirements/uv.in -o requirements/uv.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --no-header requirements/bootstrap.in -o requirements/bootstrap.lock
 
 clean: down ## remove the environment and all caches; state in .recsys stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
