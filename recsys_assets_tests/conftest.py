@@ -16,6 +16,7 @@ from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
 JOURNEYS = Path(__file__).parent / "journeys"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For workers side by side: a file is one group, since its fixtures hold servers; the journeys are one group, since
     they share a home, and come first, since they take longest."""
