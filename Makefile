@@ -52,7 +52,7 @@ traffic: install ## replay users against the gateway (RATE=, USERS=, SEED=)
 	$(RUN) traffic --rate $(RATE) --users $(USERS) --seed $(SEED)
 
 test: install-dev ## install and run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install-dev ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

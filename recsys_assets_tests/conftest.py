@@ -1,6 +1,6 @@
 """What every room's tests may use: settings over a folder of the test's own, with ports nobody else has.
 
-Here: `settings`, `free_ports`, and how tests are dealt to workers. Not here: data, which each test writes out.
+Here: `settings`, `free_ports`, and the order of the folders. Not here: data, which each test writes out.
 """
 
 from __future__ import annotations
@@ -16,13 +16,8 @@ from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
 JOURNEYS = Path(__file__).parent / "journeys"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For workers side by side: a file is one group, since its fixtures hold servers; the journeys are one group, since
-    they share a home, and come first, since they take longest."""
-    for item in items:
-        whole = JOURNEYS in item.path.parents
-        item.add_marker(pytest.mark.xdist_group("journeys" if whole else str(item.path)))
+    """The journeys come first: they take longest, and workers side by side (a file each) then end together."""
     items.sort(key=lambda item: JOURNEYS not in item.path.parents)
 
 
