@@ -1,6 +1,6 @@
 """The release commands of `recsys-assets`: status, show, approve, rollback, override, guard.
 
-Here: arguments, tables and exit codes. Not here: what is done (tick.py). The lead command line mounts `app`.
+Here: arguments, tables and exit codes. Not here: what is done (people.py). The lead command line mounts `app`.
 """
 
 from __future__ import annotations
@@ -69,20 +69,20 @@ def show(release_id: ReleaseId) -> None:
 @app.command()
 def approve(release_id: ReleaseId, why: Why = "", who: Who = "") -> None:
     """Let a release go to everybody once its verdicts pass."""
-    from recsys_assets.rollout import tick
+    from recsys_assets.rollout import people
 
     settings = load_settings()
-    new = _or_exit(lambda: tick.approve(_desk(settings), release_id, who=who or getpass.getuser(), why=why))
+    new = _or_exit(lambda: people.approve(_desk(settings), release_id, who=who or getpass.getuser(), why=why))
     out.print(f"{release_id}: {'approved' if new else 'was approved before'}", markup=False)
 
 
 @app.command()
 def rollback(release_id: ReleaseId, why: Why, who: Who = "") -> None:
     """Take the canary's weight away now."""
-    from recsys_assets.rollout import tick
+    from recsys_assets.rollout import people
 
     settings = load_settings()
-    _or_exit(lambda: tick.rollback_now(_desk(settings), release_id, who=who or getpass.getuser(), why=why))
+    _or_exit(lambda: people.rollback_now(_desk(settings), release_id, who=who or getpass.getuser(), why=why))
     out.print(f"{release_id}: no user gets it any more", markup=False)
 
 
@@ -93,10 +93,10 @@ def override(
     who: Who = "",
 ) -> None:
     """Let a digest that was rolled back be tried once more."""
-    from recsys_assets.rollout import tick
+    from recsys_assets.rollout import people
 
     settings = load_settings()
-    full = _or_exit(lambda: tick.override(_desk(settings), digest, who=who or getpass.getuser(), why=why))
+    full = _or_exit(lambda: people.override(_desk(settings), digest, who=who or getpass.getuser(), why=why))
     out.print(f"{full} may be tried once more", markup=False)
 
 

@@ -1,6 +1,6 @@
 """The jobs of a release, the one that collects what came of it, and what a person may do from the Dagster UI.
 
-Here: names and small jobs. Not here: the assets that they select (assets.py), or what a person's word does (tick.py).
+Here: names and small jobs. Not here: the assets that they select (assets.py), or what a person's word does (people.py).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -72,21 +72,21 @@ def _person_jobs(settings: Settings) -> list[Any]:
 
     @dg.op
     def approve_it(context: dg.OpExecutionContext, config: ReleaseWord) -> None:
-        from recsys_assets.rollout.tick import approve
+        from recsys_assets.rollout.people import approve
 
         new = approve(_desk(settings, context), config.release_id, who=config.who, why=config.why)
         context.log.info(f"{config.release_id}: {'approved' if new else 'was approved before'}")
 
     @dg.op
     def roll_it_back(context: dg.OpExecutionContext, config: ReleaseWord) -> None:
-        from recsys_assets.rollout.tick import rollback_now
+        from recsys_assets.rollout.people import rollback_now
 
         decision = rollback_now(_desk(settings, context), config.release_id, who=config.who, why=config.why)
         context.log.info(f"{config.release_id}: {decision.phase.value}")
 
     @dg.op
     def override_it(context: dg.OpExecutionContext, config: OverrideWord) -> None:
-        from recsys_assets.rollout.tick import override
+        from recsys_assets.rollout.people import override
 
         digest = override(_desk(settings, context), config.digest, who=config.who, why=config.why)
         context.log.info(f"{digest} may be tried once more")

@@ -13,17 +13,11 @@ from recsys_assets.records import Outcome, Phase
 from recsys_assets.rollout.act import move, read_state, record
 from recsys_assets.rollout.desk import Desk, ReleaseRefused
 from recsys_assets.rollout.outcomes import Logs, WeightSince
+from recsys_assets.rollout.people import approve, override, rollback_now
 from recsys_assets.rollout.phases import decide
 from recsys_assets.rollout.route import RouteState, virtual_service
 from recsys_assets.rollout.settle import settle
-from recsys_assets.rollout.tick import (
-    approve,
-    look,
-    open_release,
-    override,
-    rollback_now,
-    tick,
-)
+from recsys_assets.rollout.tick import look, open_release, tick
 from recsys_assets_tests.rollout.build import (
     FixedMetrics,
     Rows,
