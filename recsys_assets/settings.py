@@ -172,6 +172,8 @@ class ServingSettings(_Section):
     online_store_timeout_ms: float = Field(default=50.0, gt=0)
     ready_timeout_seconds: float = Field(default=90.0, gt=0)
     top_k: int = Field(default=10, ge=1, le=100)
+    # Lets `<home>/drills/<service>.json` turn a fault on in model servers that run. Never where real users come.
+    drills: bool = False
 
 
 class TrafficSettings(_Section):

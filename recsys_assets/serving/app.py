@@ -101,7 +101,7 @@ class Inference:
 
     async def _rank(self, asks: Sequence[Ask], caller: Caller, started: float) -> Sequence[Answer]:
         served = self._served
-        if caller.is_visitor and (delay := served.faults.delay_seconds()):
+        if caller.is_visitor and (delay := served.faults.delay_seconds(caller.request_id)):
             await asyncio.sleep(delay)
         plain = [ask.user_id for ask in asks if ask.profile is None]
         found = dict(zip(plain, await asyncio.gather(*map(served.lookups.user, plain)), strict=True))
@@ -114,7 +114,7 @@ class Inference:
                 continue
             late = perf_counter() - started > served.deadline_seconds
             answers.append(served.ladder.answer(ask.user_id, ask.k, found[ask.user_id], late=late))
-        return served.faults.cross(answers) if caller.is_visitor else answers
+        return served.faults.cross(answers, caller.request_id) if caller.is_visitor else answers
 
     def _rank_given(self, ask: Ask, number: int) -> Answer:
         given = ask.profile

@@ -81,6 +81,7 @@ def apply(model: ModelVersion, settings: Settings, platform: Platform, bundle: P
         python=sys.executable,
         online_timeout_ms=settings.serving.online_store_timeout_ms,
         deadline_ms=settings.serving.latency_budget_ms * 0.8,
+        drills=settings.serving.drills,
     )
     standing = platform.get(INFERENCE_SERVICE, model.service_name)
     expected = None if standing is None else str(standing["metadata"]["resourceVersion"])

@@ -30,10 +30,12 @@ def inference_service(
     host: str | None = None,
     online_timeout_ms: float = 50.0,
     deadline_ms: float = 200.0,
+    drills: bool = False,
 ) -> dict[str, Any]:
     """The manifest. `role` says what the service was made for; what traffic it gets is the route's business alone.
 
-    `host` is where the server listens: None means its own default, loopback.
+    `host` is where the server listens: None means its own default, loopback. `drills` lets faults be switched on in
+    the running server.
     """
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
@@ -52,7 +54,8 @@ def inference_service(
                         "name": "kserve-container",
                         "image": image,
                         "command": [python, "-m", "recsys_assets.serving.server"],
-                        "args": _arguments(model, bundle_path, home, host, online_timeout_ms, deadline_ms),
+                        "args": _arguments(model, bundle_path, home, host, online_timeout_ms, deadline_ms)
+                        + (["--drills"] if drills else []),
                         **_container(),
                     }
                 ],

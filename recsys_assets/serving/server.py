@@ -23,6 +23,8 @@ EXIT_REFUSED = 3
 GOLDEN_TOLERANCE = 1e-6
 # One core a process: threads of OpenMP or BLAS would only take each other's time. Read when numpy is first imported.
 _THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+# As in faults.py, which a test compares: nothing of ours is imported before the arguments are known.
+_FAULTS = ("slow", "failing", "crossed_users", "worse", "stale_features")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Options:
     deadline_ms: float
     cached_users: int
     fault: str | None
+    drills: bool
 
 
 def parse_options(arguments: list[str]) -> Options:
@@ -57,7 +60,8 @@ def parse_options(arguments: list[str]) -> Options:
     parser.add_argument("--online-timeout-ms", type=float, default=50.0)
     parser.add_argument("--deadline-ms", type=float, default=200.0, help="after it the ranker is left out")
     parser.add_argument("--cached-users", type=int, default=50_000, help="whose last ranking is kept; 0 is nobody")
-    parser.add_argument("--fault", choices=("slow", "failing", "crossed_users"), help="a drill, see faults.py")
+    parser.add_argument("--fault", choices=_FAULTS, help="a drill from the start, see faults.py")
+    parser.add_argument("--drills", action="store_true", help="heed <home>/drills/<service>.json, see switch.py")
     given = parser.parse_args(arguments)
     home = given.home.absolute()
     return Options(
@@ -73,6 +77,7 @@ def parse_options(arguments: list[str]) -> Options:
         deadline_ms=given.deadline_ms,
         cached_users=given.cached_users,
         fault=given.fault,
+        drills=given.drills,
     )
 
 
@@ -123,6 +128,7 @@ def serve(options: Options) -> None:
     from recsys_assets.serving.ladder import Ladder
     from recsys_assets.serving.metrics import ServerMetrics
     from recsys_assets.serving.online import OnlineLookups
+    from recsys_assets.serving.switch import Switch, switch_path
 
     manifest, recommender = load(options.bundle, options.public_key, options.digest)
     service = options.service or f"{manifest.model}-v{manifest.version}"
@@ -137,7 +143,12 @@ def serve(options: Options) -> None:
             now=time.monotonic,
         ),
         exposures=ExposureLog(options.home / "logs" / "exposures" / f"{service}.jsonl"),
-        faults=Faults(next((fault for fault in FAULTS if fault == options.fault), None)),
+        faults=Faults(
+            next((fault for fault in FAULTS if fault == options.fault), None),
+            Switch(switch_path(options.home, service), clock=time.monotonic, wall=time.time)
+            if options.drills
+            else None,
+        ),
         metrics=ServerMetrics(model=manifest.model, model_version=manifest.version),
         deadline_seconds=options.deadline_ms / 1_000,
         now=lambda: datetime.now(UTC),
