@@ -28,7 +28,7 @@ from recsys_assets.records import Decision, Outcome, Phase, Verdict
 from recsys_assets.rollout.act import move, read_state
 from recsys_assets.rollout.evidence import STABLE
 from recsys_assets.rollout.guardrails import guard_verdicts, stable_health
-from recsys_assets.rollout.ledger import PAUSED, Ledger
+from recsys_assets.rollout.ledger import FROZEN, Ledger
 from recsys_assets.rollout.metrics import LogMetrics, MetricsSource
 from recsys_assets.rollout.outcomes import Scope, gateway_requests
 from recsys_assets.rollout.route import RouteBroken, RouteState, planned_split, stable_service
@@ -130,11 +130,11 @@ def _ready(post: Post, state: RouteState) -> bool:
 def _call_a_person(post: Post, state: RouteState, decision: Decision, now: datetime) -> None:
     release_id = state.release.release_id
     new = post.ledger.append(
-        PAUSED,
+        FROZEN,
         release_id=release_id,
         actor=ACTOR,
         at=now,
-        key=f"{release_id}/{state.transition}/{PAUSED}/{ACTOR}",
+        key=f"{release_id}/{state.transition}/{FROZEN}/{ACTOR}",
         body={"reason": decision.reason, "weight_bp": state.split.canary_weight_bp, "phase": state.phase.value},
     )
     if new:

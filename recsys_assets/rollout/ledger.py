@@ -16,16 +16,11 @@ from typing import Any, Final
 
 from recsys_assets.records import Phase
 
-OPENED, APPROVED, OVERRIDE, AUDIENCE, MARKED, SETTLED, WAITING, PAUSED = (
-    "opened",
-    "approved",
-    "override",
-    "audience",
-    "exposures_marked",
-    "settled",
-    "waiting",
-    "paused",
-)
+OPENED, AUDIENCE, MARKED, SETTLED, WAITING = "opened", "audience", "exposures_marked", "settled", "waiting"
+# A person's words, and what a person is asked for.
+APPROVAL_ASKED, APPROVED, OVERRIDE, PAUSED, RESUMED = "approval_asked", "approved", "override", "paused", "resumed"
+# Neither arm may be trusted: nothing moves until a person looks.
+FROZEN = "frozen"
 PHASES: Final = frozenset(phase.value for phase in Phase)
 
 _SCHEMA = """

@@ -122,7 +122,7 @@ def _stale(state: RouteState, decision: Decision, lost: Conflict) -> Decision:
 
 def _note(desk: Desk, state: RouteState, decision: Decision, *, actor: str, now: datetime) -> None:
     """Write why it waits, once for each kind of reason, so that the ledger says it without growing at every tick."""
-    kind = rows.PAUSED if decision.action == "pause" else rows.WAITING
+    kind = rows.FROZEN if decision.action == "pause" else rows.WAITING
     outcomes = ",".join(f"{v.check}={v.outcome.value}" for v in decision.verdicts)
     release_id = state.release.release_id
     desk.ledger.append(

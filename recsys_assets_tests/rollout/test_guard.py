@@ -75,7 +75,7 @@ def test_with_stable_broken_too_it_freezes_and_calls_a_person_once(tmp_path: Pat
         assert decision is not None
         assert decision.action == "pause"
     assert standing(post) == (Phase.CANARY, 1_000)
-    assert [e.kind for e in post.ledger.events("rel-2")] == ["paused"]
+    assert [e.kind for e in post.ledger.events("rel-2")] == ["frozen"]
 
 
 @pytest.mark.parametrize("phase", [Phase.GATED, Phase.SHADOW, Phase.CHAMPION, Phase.ROLLED_BACK])
