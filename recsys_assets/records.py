@@ -153,3 +153,5 @@ class Decision(_Record):
     split: TrafficSplit
     reason: str
     verdicts: tuple[Verdict, ...] = ()
+    # Nothing is missing but a person's approval.
+    asks_approval: bool = False

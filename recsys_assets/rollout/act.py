@@ -11,6 +11,7 @@ from typing import Any
 from recsys_assets.platform.interface import VIRTUAL_SERVICE, Platform
 from recsys_assets.records import Decision, Phase
 from recsys_assets.rollout.ledger import Ledger
+from recsys_assets.rollout.pauses import record_pauses
 from recsys_assets.rollout.route import RouteState, moved, read_route, renewed, virtual_service
 
 
@@ -63,9 +64,9 @@ def record(ledger: Ledger, state: RouteState, *, verdicts: list[dict[str, Any]] 
             key=f"{release.release_id}/0",
             body=opening,
         )
-    return ledger.append(
-        kind, release_id=release.release_id, actor=state.actor, at=state.entered_at, key=key, body=body
-    )
+    new = ledger.append(kind, release_id=release.release_id, actor=state.actor, at=state.entered_at, key=key, body=body)
+    record_pauses(ledger, release.release_id, state.pauses, weight_bp=state.split.canary_weight_bp)
+    return new
 
 
 def renew(platform: Platform, state: RouteState, *, now: datetime) -> RouteState:

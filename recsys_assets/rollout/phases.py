@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 from recsys_assets.platform.interface import ServiceStatus
 from recsys_assets.records import Decision, Outcome, Phase, Verdict
@@ -20,6 +20,7 @@ from recsys_assets.rollout.evidence import ALL_CHECKS, COUNTED, GUARDRAILS, RATI
 from recsys_assets.rollout.route import RouteState, planned_split, stable_service
 
 Action = Literal["hold", "advance", "promote", "roll_back", "reject", "pause"]
+WAITS_FOR_APPROVAL: Final = "waits for a person's approval"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def _stop(world: World, now: datetime) -> Decision | None:
     if not live and Outcome.FAIL in {world.outcome(world.gate), world.outcome(world.shadow)}:
         failed = [v for v in (world.gate, world.shadow) if v and world.outcome(v) is Outcome.FAIL]
         return _to(world, "reject", Phase.REJECTED, _reasons(failed))
-    if now >= route.deadline and not _only_waits_for_a_person(world, now):
+    if now >= route.deadline and route.paused is None and not _only_waits_for_a_person(world, now):
         why = f"no verdict by the deadline {route.deadline.isoformat(timespec='seconds')}"
         return _end(world, f"{why}: {'; '.join(_missing(world, now)) or 'nobody looked in time'}")
     return None
@@ -101,6 +102,8 @@ def _stop(world: World, now: datetime) -> Decision | None:
 def _wait(world: World, now: datetime) -> Decision | None:
     """Whatever keeps this tick from moving on, though nothing speaks against the release."""
     route = world.route
+    if route.paused is not None:
+        return _stay(world, "hold", route.paused.told())
     if route.manual_edit:
         return _stay(world, "hold", f"{route.manual_edit}; restore it or roll back")
     if now >= route.lease and route.phase in {Phase.CANARY, Phase.BAKING}:
@@ -109,7 +112,8 @@ def _wait(world: World, now: datetime) -> Decision | None:
         status = world.services.get(route.release.model.service_name)
         return _stay(world, "hold", f"{route.release.model.service_name} is not ready: {_why(status)}")
     if missing := _missing(world, now):
-        return _stay(world, "hold", "; ".join(missing))
+        asks = missing == [WAITS_FOR_APPROVAL]
+        return _stay(world, "hold", "; ".join(missing)).model_copy(update={"asks_approval": asks})
     return None
 
 
@@ -127,7 +131,7 @@ def _missing(world: World, now: datetime) -> list[str]:
     if not _is_last_step(route):
         return _unseen(world) + world.open_questions(RATIO, COUNTED, STABLE)
     waits = _unseen(world) + world.open_questions(*ALL_CHECKS)
-    return waits or (["waits for a person's approval"] if plan.needs_approval and not world.approved else [])
+    return waits or ([WAITS_FOR_APPROVAL] if plan.needs_approval and not world.approved else [])
 
 
 def _unseen(world: World) -> list[str]:

@@ -25,6 +25,7 @@ from recsys_assets.platform.interface import (
 )
 from recsys_assets.records import Decision, ModelVersion, Phase, Release, TrafficSplit
 from recsys_assets.rollout.outcomes import ALL_BP, WeightSince
+from recsys_assets.rollout.pauses import Pause, read_pauses, written
 
 API_VERSION: Final = "networking.istio.io/v1"
 STICKY_HEADER: Final = "x-user-id"
@@ -56,6 +57,7 @@ class RouteState:
     action: str
     actor: str
     reason: str
+    pauses: tuple[Pause, ...] = ()
     resource_version: str | None = None
     generation: int = 0
     manual_edit: str | None = None
@@ -63,6 +65,11 @@ class RouteState:
     @property
     def version(self) -> str:
         return self.release.model.version
+
+    @property
+    def paused(self) -> Pause | None:
+        """The pause that nobody has ended yet."""
+        return self.pauses[-1] if self.pauses and self.pauses[-1].until is None else None
 
 
 def stable_service(release: Release) -> str:
@@ -171,6 +178,7 @@ def _annotations(state: RouteState) -> dict[str, str]:
         "action": state.action,
         "actor": state.actor,
         "reason": state.reason,
+        "pauses": written(state.pauses),
     }
     return {
         RELEASE_ANNOTATION: state.release.release_id,
@@ -213,6 +221,8 @@ def read_route(manifest: Manifest) -> RouteState:
         action=read("action", str),
         actor=read("actor", str),
         reason=read("reason", str),
+        # Routes that were written before there were pauses have none.
+        pauses=read("pauses", read_pauses) if ANNOTATION_PREFIX + "pauses" in annotations else (),
         resource_version=manifest["metadata"].get("resourceVersion"),
         generation=int(manifest["metadata"].get("generation", 0)),
         manual_edit=_difference(split, planned_split(release, phase, step)),
