@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from recsys_assets.records import Phase
+from recsys_assets.rollout.denials import OVERRIDE, denied_at
 
 OPENED, AUDIENCE, MARKED, SETTLED, WAITING = "opened", "audience", "exposures_marked", "settled", "waiting"
 # A person's words, and what a person is asked for.
-APPROVAL_ASKED, APPROVED, OVERRIDE, PAUSED, RESUMED = "approval_asked", "approved", "override", "paused", "resumed"
+APPROVAL_ASKED, APPROVED, PAUSED, RESUMED = "approval_asked", "approved", "paused", "resumed"
 # Neither arm may be trusted: nothing moves until a person looks.
 FROZEN = "frozen"
 PHASES: Final = frozenset(phase.value for phase in Phase)
@@ -118,16 +119,9 @@ class Ledger:
                 rows[event.release_id] = _changed_row(before, event)
         return list(rows.values())
 
-    def denied(self) -> dict[str, str]:
-        """Digests that were rolled back and not overridden since, with the release that did it."""
-        found: dict[str, str] = {}
-        for event in self.events():
-            digest = str(event.body.get("digest", ""))
-            if event.kind == Phase.ROLLED_BACK.value:
-                found[digest] = event.release_id
-            elif event.kind == OVERRIDE:
-                found.pop(digest, None)
-        return found
+    def denied(self, now: datetime) -> dict[str, str]:
+        """Digests that were rolled back and that no override allows at `now`, with the release that did it."""
+        return denied_at(self.events(), now)
 
     def overrides(self) -> list[Event]:
         return [event for event in self.events() if event.kind == OVERRIDE]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from recsys_assets.records import Decision, Phase
 from recsys_assets.rollout import ledger as rows
 from recsys_assets.rollout.act import move, read_state
+from recsys_assets.rollout.denials import OVERRIDE
 from recsys_assets.rollout.desk import Desk, ReleaseRefused
 from recsys_assets.rollout.route import RouteState, planned_split
 from recsys_assets.rollout.settle import settle
@@ -51,17 +52,17 @@ def override(desk: Desk, digest: str, *, who: str, why: str) -> str:
     """A person lets a rolled-back digest be tried once more; returns the full digest. A reason is required."""
     if not why.strip():
         raise ReleaseRefused("an override needs a reason")
-    matches = [(full, release) for full, release in desk.ledger.denied().items() if full.startswith(digest)]
+    matches = [(full, release) for full, release in desk.ledger.denied(desk.clock()).items() if full.startswith(digest)]
     if len(matches) != 1:
         raise ReleaseRefused(f"{len(matches)} rolled-back digests start with {digest!r}; exactly one must")
     full, release_id = matches[0]
     now = desk.clock()
     desk.ledger.append(
-        rows.OVERRIDE,
+        OVERRIDE,
         release_id=release_id,
         actor=who,
         at=now,
-        key=f"{rows.OVERRIDE}/{full}/{release_id}",
+        key=f"{OVERRIDE}/{full}/{release_id}",
         body={"digest": full, "reason": why},
     )
     return full

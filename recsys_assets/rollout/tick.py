@@ -57,7 +57,8 @@ def _world(desk: Desk, state: RouteState, now: datetime) -> World:
         route=state,
         services=services,
         approved=desk.ledger.approved(release.release_id),
-        denied=frozenset(desk.ledger.denied()),
+        # What was allowed when it opened stays so: an override that expires meanwhile ends no release.
+        denied=frozenset(desk.ledger.denied(state.release.opened_at)),
     )
     if state.phase.is_end:
         return world
@@ -144,14 +145,14 @@ def open_release(desk: Desk, model: ModelVersion, plan: AnalysisPlan, *, actor: 
             return state
         _refuse_if_busy(state, model)
         settle(desk, state)
-    denied = desk.ledger.denied()
+    now = desk.clock()
+    denied = desk.ledger.denied(now)
     if model.bundle_digest in denied:
         raise ReleaseRefused(
             f"version {model.version} has the digest {model.bundle_digest[:16]} that "
             f"{denied[model.bundle_digest]} rolled back; "
             "a person may override it, with a reason"
         )
-    now = desk.clock()
     release = Release(
         release_id=f"{model.service_name}-{now:%Y%m%dt%H%M%S}",
         model=model,

@@ -53,7 +53,7 @@ def test_an_expired_lease_takes_the_weight_but_blames_nobody(tmp_path: Path) -> 
     clock.at = 100
     watch(post)
     assert standing(post) == (Phase.HELD, 0)
-    assert post.ledger.denied() == {}
+    assert post.ledger.denied(later(1_000)) == {}
 
 
 def test_a_healthy_canary_is_left_alone(tmp_path: Path) -> None:

@@ -52,12 +52,12 @@ def test_a_digest_is_denied_from_its_roll_back_until_an_override(tmp_path: Path)
     ledger = Ledger(tmp_path / "l.db")
     write(ledger, "opened", "r1/0", phase="gated")
     write(ledger, "rolled_back", "r1/1")
-    assert ledger.denied() == {"d2": "r1"}
+    assert ledger.denied(later(2)) == {"d2": "r1"}
     write(ledger, "override", "o/1")
-    assert ledger.denied() == {}
+    assert ledger.denied(later(2)) == {}
     assert len(ledger.overrides()) == 1
     write(ledger, "rolled_back", "r2/1", release="r2")
-    assert ledger.denied() == {"d2": "r2"}
+    assert ledger.denied(later(2)) == {"d2": "r2"}
 
 
 def test_a_version_is_promoted_only_by_its_latest_release_and_digest(tmp_path: Path) -> None:

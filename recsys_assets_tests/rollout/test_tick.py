@@ -118,7 +118,7 @@ def test_harm_takes_the_weight_removes_the_service_and_marks_what_was_shown(tmp_
     (mark,) = at.ledger.marks()
     assert mark.model_version == "2"
     assert [(a.variant, a.visitors) for a in at.ledger.audience("rel-2")] == [("canary", 90), ("stable", 810)]
-    assert at.ledger.denied() == {model().bundle_digest: "rel-2"}
+    assert at.ledger.denied(at.clock()) == {model().bundle_digest: "rel-2"}
 
 
 def test_promotion_retargets_the_route_and_removes_only_the_former_stable(tmp_path: Path) -> None:
