@@ -87,6 +87,7 @@ def _judged(
     from recsys_assets.columns import EVENT_TIME
     from recsys_assets.evaluation.gate import judge
     from recsys_assets.evaluation.holdouts import evaluate_version
+    from recsys_assets.signing import public_key
 
     # The pinned version: the same model is judged on the same events however often it is judged.
     pinned = challenger.table_versions.get("interactions")
@@ -96,6 +97,7 @@ def _judged(
         registry.champion(),
         interactions=events,
         holdouts=settings.path("holdouts"),
+        public_key=public_key(settings.path("keys")),
         gate=settings.gate,
     )
     return evaluation, judge(evaluation, settings.gate)

@@ -18,6 +18,7 @@ from recsys_assets.recommender.bundle import BundleError, check_bundle
 from recsys_assets.recommender.recommender import Recommender, SchemaMismatchError
 from recsys_assets.records import ModelVersion
 from recsys_assets.settings import GateSettings
+from recsys_assets.signing import BundleRefused, verify_bundle
 
 
 def baselines(popularity_window_days: float) -> dict[str, Baseline]:
@@ -30,25 +31,32 @@ def baselines(popularity_window_days: float) -> dict[str, Baseline]:
     }
 
 
-def load_holdout(folder: Path, version: str) -> Recommender:
-    """The holdout model of one version; BundleError where it is absent, altered, or another version's."""
+def load_holdout(folder: Path, version: str, public_key: Path) -> Recommender:
+    """The holdout model of one version; BundleError where it is absent, not the signed one, or another version's."""
     if not folder.is_dir():
         raise BundleError(f"{folder}: there is no holdout of version {version}")
+    try:
+        verify_bundle(folder, public_key)
+    except BundleRefused as refused:
+        raise BundleError(f"{type(refused).__name__}: {refused}") from refused
     manifest = check_bundle(folder)
     if manifest.version != version:
         raise BundleError(f"{folder}: holds version {manifest.version}, not {version}")
     return Recommender.load(folder)
 
 
-def load_champion(holdouts: Path, champion: ModelVersion | None) -> tuple[Recommender | None, Reference]:
+def load_champion(
+    holdouts: Path, champion: ModelVersion | None, public_key: Path
+) -> tuple[Recommender | None, Reference]:
     """The champion's holdout; one that cannot be read is a problem to report, not a missing champion."""
     if champion is None:
         return None, Reference()
     try:
-        return load_holdout(holdouts / champion.version, champion.version), Reference(champion.version)
+        ours = load_holdout(holdouts / champion.version, champion.version, public_key)
     except (BundleError, SchemaMismatchError) as broken:
         problem = f"champion {champion.version} cannot be compared with: {broken}"
         return None, Reference(champion.version, problem)
+    return ours, Reference(champion.version)
 
 
 def evaluate_version(
@@ -57,13 +65,14 @@ def evaluate_version(
     *,
     interactions: pl.DataFrame,
     holdouts: Path,
+    public_key: Path,
     gate: GateSettings,
 ) -> Evaluation:
     """Evaluate the challenger's holdout on the last `test_days` before its `as_of`."""
     cut = challenger.as_of - timedelta(days=gate.test_days)
     holdout = split(interactions, cut=cut, as_of=challenger.as_of, max_users=gate.max_test_users)
-    ours = load_holdout(holdouts / challenger.version, challenger.version)
-    theirs, reference = load_champion(holdouts, champion)
+    ours = load_holdout(holdouts / challenger.version, challenger.version, public_key)
+    theirs, reference = load_champion(holdouts, champion, public_key)
     return evaluate(
         holdout,
         model_version=challenger.version,

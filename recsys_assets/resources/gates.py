@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from recsys_assets.records import Outcome, Verdict
+from recsys_assets.records import Measurement, Outcome, Verdict
 
 if TYPE_CHECKING:
     from dagster import AssetCheckEvaluation, AssetCheckExecutionRecord
@@ -52,22 +52,51 @@ def read_gate(
     one is absent, planned (it crashed or still runs), about another version, or older than the asset's latest
     materialization.
     """
-    key = dg.AssetKey.from_user_string(asset_key) if isinstance(asset_key, str) else asset_key
-    newest = instance.get_latest_materialization_event(key)
-    newest_at = newest.timestamp if newest else None
-    found = [
-        (name, *_read(instance, dg.AssetCheckKey(key, name), str(model_version), newest_at)) for name in check_names
-    ]
-    bad = [(name, outcome, why) for name, outcome, why in found if outcome is not Outcome.PASS]
+    key = _key(asset_key)
+    found = read_checks(instance, key, check_names, model_version)
+    bad = [v for v in found if not v.passed]
     if not found:
         overall, reason = Outcome.INCONCLUSIVE, "no checks were named, so nothing was proven"
     elif bad:
-        failed = any(outcome is Outcome.FAIL for _, outcome, _ in bad)
+        failed = any(v.outcome is Outcome.FAIL for v in bad)
         overall = Outcome.FAIL if failed else Outcome.INCONCLUSIVE
-        reason = "; ".join(f"{name}: {outcome.value}: {why}" for name, outcome, why in bad)
+        reason = "; ".join(f"{v.check}: {v.outcome.value}: {v.reason}" for v in bad)
     else:
         overall, reason = Outcome.PASS, f"all {len(found)} checks passed for version {model_version}"
     return Verdict(check=key.to_user_string(), model_version=str(model_version), outcome=overall, reason=reason)
+
+
+def read_checks(
+    instance: dg.DagsterInstance,
+    asset_key: dg.AssetKey | str,
+    check_names: Sequence[str],
+    model_version: str,
+) -> list[Verdict]:
+    """The same one by one: what each named check says of this version, with the numbers that it kept."""
+    key = _key(asset_key)
+    newest = instance.get_latest_materialization_event(key)
+    newest_at = newest.timestamp if newest else None
+    found = []
+    for name in check_names:
+        check = dg.AssetCheckKey(key, name)
+        outcome, reason = _read(instance, check, str(model_version), newest_at)
+        numbers = _measurements(instance, check) if outcome is Outcome.PASS else ()
+        found.append(
+            Verdict(check=name, model_version=str(model_version), outcome=outcome, reason=reason, measurements=numbers)
+        )
+    return found
+
+
+def _key(asset_key: dg.AssetKey | str) -> dg.AssetKey:
+    return dg.AssetKey.from_user_string(asset_key) if isinstance(asset_key, str) else asset_key
+
+
+def _measurements(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> tuple[Measurement, ...]:
+    record = instance.get_latest_asset_check_evaluation_record(key)
+    evaluation = _finished(record) if record else None
+    kept = evaluation.metadata.get("measurements") if evaluation else None
+    rows = kept.value if kept is not None and isinstance(kept.value, list) else []
+    return tuple(Measurement.model_validate(row) for row in rows)
 
 
 def _read(

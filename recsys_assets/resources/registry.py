@@ -5,7 +5,6 @@ Here: registering, finding, aliases and verdicts. Not here: training, or decidin
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from recsys_assets.resources.registry_errors import (
     VersionMissing,
     VersionTaken,
 )
+from recsys_assets.signing import manifest_digest, public_key, verify_bundle
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -66,11 +66,13 @@ class ModelRegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Create the version that `record` names, or return the one this run already registered for this content.
 
         `contents_digest` is the digest of the bundle's files without the manifest: it stays the same when a retry
-        writes the same model under the next number. Empty means: the manifest's own digest.
+        writes the same model under the next number. Empty means: the manifest's own digest. Raises BundleRefused for a
+        bundle that is not exactly the signed one.
         """
-        digest = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+        digest = manifest_digest(bundle)
         if digest != record.bundle_digest:
             raise DigestMismatch(f"{bundle}: manifest has digest {digest}, the record says {record.bundle_digest}")
+        verify_bundle(bundle, public_key(Path(self.home) / "keys"), digest=digest)
         contents = contents_digest or digest
         if (before := self.find(dagster_run_id=dagster_run_id, contents_digest=contents)) is not None:
             return before
@@ -103,6 +105,13 @@ class ModelRegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         record = _record(self._mlflow_version(version))
         if record is None:
             raise VersionMissing(self.model_name, version)
+        return record
+
+    def genuine(self, version: str, bundle: Path) -> ModelVersion:
+        """The record of a version that shall be promoted, read beside the bundle on disk: BundleRefused unless that is
+        the signed one, and this record's."""
+        record = self.get(version)
+        verify_bundle(bundle, public_key(Path(self.home) / "keys"), digest=record.bundle_digest)
         return record
 
     def versions(self) -> list[ModelVersion]:

@@ -12,7 +12,7 @@ import dagster as dg
 
 from recsys_assets.evaluation.check_names import EVALUATION_REPORT, check_names
 from recsys_assets.records import ModelVersion, Outcome, Verdict
-from recsys_assets.resources.gates import check_result, read_gate
+from recsys_assets.resources.gates import check_result, read_checks, read_gate
 from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.resources.tables import TablesResource
@@ -53,7 +53,7 @@ def _challenger_service(settings: Settings) -> dg.AssetsDefinition:
     def challenger_service(
         context: dg.AssetExecutionContext, registry: ModelRegistryResource, platform: PlatformResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        """The deployed InferenceService of the challenger: signed, ready and proven on its golden requests.
+        """The deployed InferenceService of the challenger: signed, attested, ready and proven on its golden requests.
 
         One object for each model version; it gets no traffic here. As fresh as the challenger: a version whose gates
         did not all pass, for whatever reason, is not deployed.
@@ -61,8 +61,8 @@ def _challenger_service(settings: Settings) -> dg.AssetsDefinition:
         challenger = registry.challenger()
         if challenger is None:
             raise dg.Failure("no challenger is registered, so there is nothing to deploy: materialize ranker_model")
-        require_gates(context.instance, settings, challenger)
-        deployed = _deployed(challenger, settings, platform)
+        passed = require_gates(context.instance, settings, challenger)
+        deployed = _deployed(challenger, settings, platform, registry, passed)
         for verdict in deployed.verdicts:
             context.log.info(f"{verdict.check}: {verdict.outcome}: {verdict.reason}")
         return dg.MaterializeResult(
@@ -145,8 +145,13 @@ def _collected(tables: TablesResource, name: str, new: int) -> dict[str, Any]:
     return {"new_rows": new, "dagster/row_count": int(total), "table_version": tables.version(name)}
 
 
-def require_gates(instance: dg.DagsterInstance, settings: Settings, model: ModelVersion) -> None:
-    """Raise Failure unless every upstream gate passed for this exact version, whichever run it was judged in."""
+def gate_names(settings: Settings) -> tuple[str, ...]:
+    """Every gate as attestations call it: asset/check."""
+    return tuple(f"{asset}/{name}" for asset, names in gates(settings).items() for name in names)
+
+
+def require_gates(instance: dg.DagsterInstance, settings: Settings, model: ModelVersion) -> dict[str, Verdict]:
+    """Every upstream gate's verdict by its name; Failure unless all passed for this exact version, in whichever run."""
     read = [read_gate(instance, asset, names, model.version) for asset, names in gates(settings).items()]
     open_gates = [verdict for verdict in read if verdict.outcome is not Outcome.PASS]
     if open_gates:
@@ -155,16 +160,28 @@ def require_gates(instance: dg.DagsterInstance, settings: Settings, model: Model
             metadata={"model_version": model.version, **{v.check: v.reason for v in open_gates}},
             allow_retries=False,
         )
+    return {
+        f"{asset}/{verdict.check}": verdict
+        for asset, names in gates(settings).items()
+        for verdict in read_checks(instance, asset, names, model.version)
+    }
 
 
-def _deployed(challenger: ModelVersion, settings: Settings, platform: PlatformResource) -> "Deployed":
+def _deployed(
+    challenger: ModelVersion,
+    settings: Settings,
+    platform: PlatformResource,
+    registry: ModelRegistryResource,
+    passed: dict[str, Verdict],
+) -> "Deployed":
     from recsys_assets.platform.interface import PlatformError
     from recsys_assets.serving.deploy import deploy
-    from recsys_assets.serving.signing import BundleRefused
+    from recsys_assets.signing import BundleRefused
 
     try:
+        genuine = registry.genuine(challenger.version, settings.path("bundles", challenger.version))
         platform.ensure_running()
-        return deploy(challenger, settings, platform)
+        return deploy(genuine, settings, platform, gates=passed)
     except BundleRefused as refused:
         raise dg.Failure(f"bundle refused: {refused}", allow_retries=False) from refused
     except PlatformError as refused:

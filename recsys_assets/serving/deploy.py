@@ -1,4 +1,4 @@
-"""From a gated model version to a service that answers: sign, apply, wait, ask.
+"""From a gated model version to a service that answers: attest, verify, apply, wait, ask.
 
 Here: the steps and the observations they give. Not here: Dagster, the verdicts' rules, any traffic.
 """
@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from recsys_assets.platform.interface import INFERENCE_SERVICE, Manifest, NotFound, Platform, ServiceStatus
-from recsys_assets.recommender.bundle import BundleError, bundle_digest, check_bundle, read_golden
+from recsys_assets.recommender.bundle import read_golden
 from recsys_assets.records import ModelVersion, Verdict
 from recsys_assets.serving import verdicts
+from recsys_assets.serving.attestation import attest, vouch
 from recsys_assets.serving.manifests import inference_service
 from recsys_assets.serving.probe import Observed, observe
-from recsys_assets.serving.signing import BundleRefused, KeyMissing, public_key, sign_bundle, verify_bundle
 from recsys_assets.settings import Settings
+from recsys_assets.signing import BundleRefused, KeyMissing
 
 POLL_SECONDS = 0.2
 
@@ -34,10 +36,15 @@ class Deployed:
     verdicts: tuple[Verdict, ...]
 
 
-def deploy(model: ModelVersion, settings: Settings, platform: Platform) -> Deployed:
-    """Make the service of this version real and look at it. Running it again changes nothing that already stands."""
-    bundle = settings.path("bundles", model.version)
-    sign(bundle, settings.path("keys"), digest=model.bundle_digest)
+def deploy(model: ModelVersion, settings: Settings, platform: Platform, *, gates: Mapping[str, Verdict]) -> Deployed:
+    """Make the service of this version real and look at it. Running it again changes nothing that already stands.
+
+    `gates` is every offline verdict by its name. Raises BundleRefused before anything is applied where one did not pass
+    or where the bundle is not exactly the one that was registered.
+    """
+    bundle, keys = settings.path("bundles", model.version), settings.path("keys")
+    attest(model, gates, bundle=bundle, keys=keys, at=datetime.now(UTC))
+    vouch(model, bundle=bundle, keys=keys, checks=gates)
     applied = apply(model, settings, platform, bundle)
     generation = int(applied["metadata"]["generation"])
     deadline = time.monotonic() + settings.serving.ready_timeout_seconds
@@ -52,23 +59,9 @@ def deploy(model: ModelVersion, settings: Settings, platform: Platform) -> Deplo
         verdicts.echoed(model.version, observed.versions),
         verdicts.golden(model.version, expected, observed.golden),
         verdicts.latency(model.version, observed.timed_ms, budget_ms=settings.serving.latency_budget_ms),
-        signature_verdict(model, bundle, settings.path("keys")),
+        signature_verdict(model, bundle, keys, checks=gates),
     )
     return Deployed(applied, generation, status, observed, said)
-
-
-def sign(bundle: Path, keys: Path, *, digest: str) -> None:
-    """Sign the bundle that the registry's record names, and no other. Raises BundleRefused."""
-    try:
-        check_bundle(bundle)
-    except BundleError as broken:
-        raise BundleRefused(f"{bundle}: not signed: {broken}") from broken
-    if (found := bundle_digest(bundle)) != digest:
-        raise BundleRefused(f"{bundle}: not signed: digest {found}, the registry's record says {digest}")
-    try:
-        verify_bundle(bundle, public_key(keys), digest=digest)
-    except BundleRefused:
-        sign_bundle(bundle, keys)
 
 
 def apply(model: ModelVersion, settings: Settings, platform: Platform, bundle: Path) -> Manifest:
@@ -100,10 +93,10 @@ def wait(platform: Platform, name: str, generation: int, *, overdue: Callable[[]
         time.sleep(POLL_SECONDS)
 
 
-def signature_verdict(model: ModelVersion, bundle: Path, keys: Path) -> Verdict:
-    """Verify as the server does, after it was deployed."""
+def signature_verdict(model: ModelVersion, bundle: Path, keys: Path, *, checks: Collection[str]) -> Verdict:
+    """Verify signature, digest and attestation against the registry's record, as they stand on the disk now."""
     try:
-        verify_bundle(bundle, public_key(keys), digest=model.bundle_digest)
+        vouch(model, bundle=bundle, keys=keys, checks=checks)
     except KeyMissing as missing:
         return verdicts.signature(model.version, str(missing), checked=False)
     except BundleRefused as refused:

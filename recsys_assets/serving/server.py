@@ -1,4 +1,4 @@
-"""The model server process: verify the bundle, load it, prove it on its golden requests, then listen.
+"""The model server process: verify bundle and attestation, load it, prove it on its golden requests, then listen.
 
 Here: arguments and start-up, in an order in which nothing is parsed that was not vouched for. Not here: any route.
 """
@@ -38,6 +38,9 @@ class Options:
     service: str | None
     public_key: Path
     digest: str | None
+    attestation: Path | None
+    attestation_key: Path
+    unattested: bool
     online_store: Path
     online_timeout_ms: float
     deadline_ms: float
@@ -56,6 +59,9 @@ def parse_options(arguments: list[str]) -> Options:
     parser.add_argument("--service", help="name of the exposure file (default: <model>-v<version>)")
     parser.add_argument("--public-key", type=Path)
     parser.add_argument("--digest", help="SHA-256 of the manifest that must be served")
+    parser.add_argument("--attestation", type=Path, help="what the gates said (default: beside the bundle)")
+    parser.add_argument("--attestation-key", type=Path, help="the promoter's public key")
+    parser.add_argument("--unattested", action="store_true", help="for probes of a bundle that no gate has seen yet")
     parser.add_argument("--online-store", type=Path)
     parser.add_argument("--online-timeout-ms", type=float, default=50.0)
     parser.add_argument("--deadline-ms", type=float, default=200.0, help="after it the ranker is left out")
@@ -72,6 +78,9 @@ def parse_options(arguments: list[str]) -> Options:
         service=given.service,
         public_key=given.public_key or home / "keys" / "bundle_signing.pub",
         digest=given.digest,
+        attestation=given.attestation,
+        attestation_key=given.attestation_key or home / "keys" / "release_signing.pub",
+        unattested=given.unattested,
         online_store=given.online_store or home / "feast" / "online.db",
         online_timeout_ms=given.online_timeout_ms,
         deadline_ms=given.deadline_ms,
@@ -81,14 +90,25 @@ def parse_options(arguments: list[str]) -> Options:
     )
 
 
-def load(bundle: Path, public_key: Path, digest: str | None) -> tuple[Manifest, Recommender]:
-    """Signature, then digests, then the files themselves, then the golden requests. Raises BundleRefused."""
-    from recsys_assets.serving.signing import TamperedBundle, UnusableBundle, verify_bundle
+def verify(options: Options) -> None:
+    """Signature, digest and attestation, with nothing imported that could parse an array or a model. BundleRefused."""
+    from recsys_assets.serving.attestation import verify_attestation
+    from recsys_assets.signing import verify_bundle
 
-    verify_bundle(bundle, public_key, digest=digest)
+    verify_bundle(options.bundle, options.public_key, digest=options.digest)
+    if not options.unattested:
+        verify_attestation(options.bundle, options.attestation_key, path=options.attestation)
+
+
+def load(options: Options) -> tuple[Manifest, Recommender]:
+    """Verified, then digests, then the files themselves, then the golden requests. Raises BundleRefused."""
+    from recsys_assets.signing import TamperedBundle, UnusableBundle
+
+    verify(options)
     from recsys_assets.recommender.bundle import BundleError, check_bundle
     from recsys_assets.recommender.recommender import Recommender
 
+    bundle = options.bundle
     try:
         manifest = check_bundle(bundle)
     except BundleError as broken:
@@ -107,7 +127,7 @@ def load(bundle: Path, public_key: Path, digest: str | None) -> tuple[Manifest, 
 def prove(recommender: Recommender, bundle: Path) -> None:
     """Raise BundleRefused where this machine ranks a golden request otherwise than the training did."""
     from recsys_assets.recommender.bundle import read_golden
-    from recsys_assets.serving.signing import UnusableBundle
+    from recsys_assets.signing import UnusableBundle
 
     for number, golden in enumerate(read_golden(bundle)):
         ranking = recommender.recommend(golden.profile(), k=golden.k)
@@ -118,6 +138,8 @@ def prove(recommender: Recommender, bundle: Path) -> None:
 
 def serve(options: Options) -> None:
     """Load and answer until SIGTERM."""
+    manifest, recommender = load(options)
+
     import uvicorn
 
     from recsys_assets.features.online import OnlineReader, OnlineStoreUnavailable
@@ -130,7 +152,6 @@ def serve(options: Options) -> None:
     from recsys_assets.serving.online import OnlineLookups
     from recsys_assets.serving.switch import Switch, switch_path
 
-    manifest, recommender = load(options.bundle, options.public_key, options.digest)
     service = options.service or f"{manifest.model}-v{manifest.version}"
     served = Served(
         name=manifest.model,
@@ -172,7 +193,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     # A thread that reads the store asks for the interpreter a dozen times, and would wait 5 ms for it each time.
     sys.setswitchinterval(0.000_5)
-    from recsys_assets.serving.signing import BundleRefused
+    from recsys_assets.signing import BundleRefused
 
     try:
         serve(options)

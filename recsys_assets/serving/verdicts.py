@@ -22,7 +22,7 @@ CHECKS: Final = {
     ECHOED: "Every answer names exactly this version.",
     GOLDEN: "The deployed server ranks the golden requests as training did, score by score.",
     LATENCY: "99 of 100 answers come within the budget.",
-    SIGNATURE: "The deployed files are the signed ones, and the signed ones are this version's.",
+    SIGNATURE: "The deployed files are the signed ones and this version's, and every gate's word is bound to them.",
 }
 SCORE_TOLERANCE: Final = 1e-6
 MIN_TIMED: Final = 50
@@ -96,7 +96,7 @@ def signature(version: str, refusal: str | None, *, checked: bool) -> Verdict:
         return _say(SIGNATURE, version, Outcome.INCONCLUSIVE, refusal or "the bundle was not looked at")
     if refusal is not None:
         return _say(SIGNATURE, version, Outcome.FAIL, refusal)
-    return _say(SIGNATURE, version, Outcome.PASS, "signature, digests and version belong together")
+    return _say(SIGNATURE, version, Outcome.PASS, "signature, digests, version and every gate's word belong together")
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -1,6 +1,6 @@
 """A fitted model becomes a registered version: both bundles on disk first, the registry last, all of it repeatable.
 
-Here: numbering, folders, artifacts and the registration. Not here: fitting, aliases, or signing.
+Here: numbering, folders, artifacts and the registration. Not here: fitting, aliases, or what was proven of it.
 
 The version's number stands in the bundle's manifest, and so in its digest, but MLflow gives numbers only when a
 version is created. So the next number is foreseen, everything is written with it, and the creation is the very last
@@ -25,6 +25,7 @@ from recsys_assets.recommender.bundle import check_bundle, write_bundle
 from recsys_assets.recommender.recommender import Recommender
 from recsys_assets.records import ModelVersion
 from recsys_assets.resources.registry_errors import VersionTaken
+from recsys_assets.signing import sign_bundle
 
 ATTEMPTS = 5
 BUNDLES, HOLDOUTS = "bundles", "holdouts"
@@ -88,6 +89,8 @@ def publish(fitted: Fitted, facts: Facts, *, home: Path, registry: Registry, run
                 _remove_drafts(home, run.run_id)
                 return before
             bundle = _into_place(home, version, run.run_id)
+            for kind in (HOLDOUTS, BUNDLES):  # the offline gate parses the one, the servers the other
+                sign_bundle(home / kind / version, home / "keys")
             run.log_bundle(bundle, features=fitted.release.feature_names, digest=record.bundle_digest)
             try:
                 return registry.register(bundle, record, dagster_run_id=facts.attempt, contents_digest=contents)

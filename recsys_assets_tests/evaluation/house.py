@@ -22,6 +22,7 @@ from recsys_assets.records import ModelVersion
 from recsys_assets.resources.registry import ModelRegistryResource, mlflow_client, mlflow_uri
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.settings import FeatureSettings, GateSettings, Settings, TrainingSettings
+from recsys_assets.signing import sign_bundle
 
 START, DAYS = date(2024, 1, 1), 56
 AS_OF = datetime(2024, 2, 26, tzinfo=UTC)
@@ -78,6 +79,7 @@ class House:
         version = self.registry.next_version()
         folder = self.holdout(version)
         digest = write_bundle(recommender, folder, model_name=self.settings.model_name, version=version)
+        sign_bundle(folder, self.settings.path("keys"))
         record = ModelVersion(
             name=self.settings.model_name,
             version=version,

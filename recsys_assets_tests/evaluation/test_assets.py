@@ -104,7 +104,7 @@ def test_a_champion_whose_holdout_was_altered_blocks_as_inconclusive(
     assert not house.materialize(instance).success
     gate = read_gate(instance, "evaluation_report", CHECKS, version)
     assert gate.outcome is Outcome.INCONCLUSIVE
-    assert "items.npy: changed" in gate.reason
+    assert "not the signed content: items.npy" in gate.reason
 
 
 def test_without_a_challenger_there_is_nothing_to_evaluate(house: House, instance: dg.DagsterInstance) -> None:

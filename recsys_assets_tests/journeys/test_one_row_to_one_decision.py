@@ -138,7 +138,7 @@ def test_the_registry_holds_the_same_record_its_tags_and_the_gates_verdict(story
 
 def test_the_deployed_bundle_is_the_one_of_the_record_and_signed(story: Story, model: ModelVersion) -> None:
     from recsys_assets.recommender.bundle import bundle_digest, check_bundle
-    from recsys_assets.serving.signing import public_key, verify_bundle
+    from recsys_assets.signing import public_key, verify_bundle
 
     folder = story.settings.path("bundles", model.version)
     assert check_bundle(folder).version == model.version

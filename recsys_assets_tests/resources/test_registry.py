@@ -25,6 +25,7 @@ from recsys_assets.resources.registry import (
     mlflow_client,
     mlflow_uri,
 )
+from recsys_assets.signing import TamperedBundle, UnsignedBundle, WrongBundle, sign_bundle
 
 NUMBERS = count()
 Record = Callable[..., ModelVersion]
@@ -48,9 +49,12 @@ def run_id(home: Path) -> str:
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    (tmp_path / "manifest.json").write_text("{}")
-    return tmp_path
+def bundle(tmp_path: Path, home: Path) -> Path:
+    made = tmp_path / "1"
+    made.mkdir()
+    (made / "manifest.json").write_text("{}")
+    sign_bundle(made, home / "keys")
+    return made
 
 
 @pytest.fixture
@@ -116,6 +120,33 @@ def test_a_bundle_that_is_not_the_records_is_refused(
     with pytest.raises(DigestMismatch):
         registry.register(bundle, record("1"), dagster_run_id="a")
     assert registry.versions() == []
+
+
+@pytest.mark.parametrize(("spoil", "refusal"), [("unlink", UnsignedBundle), ("touch", TamperedBundle)])
+def test_a_bundle_that_is_not_the_signed_one_is_neither_registered_nor_promoted(
+    spoil: str, refusal: type[Exception], registry: ModelRegistryResource, bundle: Path, record: Record
+) -> None:
+    registry.register(bundle, record("1"), dagster_run_id="a")
+    assert registry.genuine("1", bundle) == record("1")
+    if spoil == "unlink":
+        (bundle / "bundle.sig").unlink()
+    else:
+        (bundle / "more.txt").touch()
+    with pytest.raises(refusal):
+        registry.genuine("1", bundle)
+    with pytest.raises(refusal):
+        registry.register(bundle, record("2"), dagster_run_id="b")
+    assert [v.version for v in registry.versions()] == ["1"]
+
+
+def test_a_genuine_bundle_that_is_not_the_records_is_not_promoted(
+    registry: ModelRegistryResource, bundle: Path, record: Record, home: Path
+) -> None:
+    registry.register(bundle, record("1"), dagster_run_id="a")
+    (bundle / "manifest.json").write_text('{"older": 1}')
+    sign_bundle(bundle, home / "keys")
+    with pytest.raises(WrongBundle):
+        registry.genuine("1", bundle)
 
 
 def test_a_version_made_by_something_else_is_not_seen(registry: ModelRegistryResource, home: Path, run_id: str) -> None:

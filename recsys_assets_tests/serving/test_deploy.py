@@ -22,11 +22,14 @@ from recsys_assets.recommender.bundle import GOLDEN, bundle_digest
 from recsys_assets.records import ModelVersion, Outcome, Verdict
 from recsys_assets.resources.gates import check_result
 from recsys_assets.serving import assets, deploy, verdicts
-from recsys_assets.serving.signing import BundleRefused
+from recsys_assets.serving.attestation import NotPassed
 from recsys_assets.settings import Settings, load_settings
+from recsys_assets.signing import TamperedBundle, WrongBundle
 from recsys_assets.training import assets as training
-from recsys_assets_tests.serving.bundles import signed_bundle
+from recsys_assets_tests.serving.bundles import passing, signed_bundle
 from recsys_assets_tests.serving.processes import free_port
+
+GATES = {"evaluation_report/told": passing("3")}
 
 
 @pytest.fixture
@@ -95,10 +98,9 @@ def store(settings: Settings) -> ManifestStore:
 
 def test_a_genuine_version_is_deployed_and_every_question_passes(settings: Settings, store: ManifestStore) -> None:
     signed_bundle(settings.path("bundles", "3"), settings.path("keys"))
-    settings.path("bundles", "3", "bundle.sig").unlink()
     kubelet = Kubelet(settings, store)
     try:
-        deployed = deploy.deploy(record(settings), settings, store)
+        deployed = deploy.deploy(record(settings), settings, store, gates=GATES)
     finally:
         kubelet.close()
     assert {v.check: (v.outcome, v.reason) for v in deployed.verdicts if not v.passed} == {}
@@ -114,7 +116,8 @@ def test_a_service_that_never_gets_ready_passes_nothing_but_its_signature(
 ) -> None:
     signed_bundle(settings.path("bundles", "3"), settings.path("keys"))
     impatient = settings.serving.model_copy(update={"ready_timeout_seconds": 0.1})
-    said = deploy.deploy(record(settings), settings.model_copy(update={"serving": impatient}), store).verdicts
+    hasty = settings.model_copy(update={"serving": impatient})
+    said = deploy.deploy(record(settings), hasty, store, gates=GATES).verdicts
     assert {v.check for v in said if v.passed} == {verdicts.SIGNATURE}
     assert {v.outcome for v in said if not v.passed} == {Outcome.INCONCLUSIVE}
 
@@ -136,17 +139,29 @@ def test_an_edit_by_somebody_else_in_between_is_a_conflict(settings: Settings, s
         store.apply(standing, expected=standing["metadata"]["resourceVersion"])
 
 
-def test_only_the_bundle_that_the_registry_names_is_signed(settings: Settings) -> None:
-    bundle, keys = settings.path("bundles", "3"), settings.path("keys")
-    signed_bundle(bundle, keys)
-    digest = bundle_digest(bundle)
-    (bundle / "bundle.sig").unlink()
-    with pytest.raises(BundleRefused, match="the registry's record says"):
-        deploy.sign(bundle, keys, digest="0" * 64)
+def test_nothing_is_applied_of_a_bundle_that_is_not_exactly_the_registered_one(
+    settings: Settings, store: ManifestStore
+) -> None:
+    bundle = settings.path("bundles", "3")
+    signed_bundle(bundle, settings.path("keys"))
+    model = record(settings)
+    with pytest.raises(WrongBundle, match="was asked for"):
+        deploy.deploy(model.model_copy(update={"bundle_digest": "0" * 64}), settings, store, gates=GATES)
     (bundle / GOLDEN).write_text("[]")
-    with pytest.raises(BundleRefused, match=r"golden\.json: changed"):
-        deploy.sign(bundle, keys, digest=digest)
-    assert not (bundle / "bundle.sig").exists()
+    with pytest.raises(TamperedBundle, match=r"golden\.json"):
+        deploy.deploy(model, settings, store, gates=GATES)
+    assert store.list(INFERENCE_SERVICE) == []
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAIL, Outcome.INCONCLUSIVE, None])
+def test_nothing_is_applied_where_a_gate_did_not_pass_or_there_is_none(
+    settings: Settings, store: ManifestStore, outcome: Outcome | None
+) -> None:
+    signed_bundle(settings.path("bundles", "3"), settings.path("keys"))
+    said = {} if outcome is None else {**GATES, "b/c": passing("3").model_copy(update={"outcome": outcome})}
+    with pytest.raises(NotPassed):
+        deploy.deploy(record(settings), settings, store, gates=said)
+    assert store.list(INFERENCE_SERVICE) == []
 
 
 def upstream(settings: Settings, outcomes: dict[str, str], version: str) -> list[dg.AssetsDefinition]:
@@ -182,7 +197,9 @@ def test_nothing_is_deployed_unless_every_gate_passed_for_this_very_version(
     with dg.DagsterInstance.ephemeral() as instance:
         dg.materialize(upstream(settings, outcomes, judged), instance=instance, raise_on_error=False)
         if not stops:
-            assets.require_gates(instance, settings, record(settings))
+            passed = assets.require_gates(instance, settings, record(settings))
+            assert tuple(passed) == assets.gate_names(settings)
+            assert all(verdict.passed for verdict in passed.values())
             return
         with pytest.raises(dg.Failure, match="version 3 is not deployed"):
             assets.require_gates(instance, settings, record(settings))

@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from recsys_assets.recommender.bundle import GOLDEN, MANIFEST, Manifest, sha256
-from recsys_assets.serving.signing import sign_bundle
+from recsys_assets.recommender.bundle import GOLDEN, MANIFEST, Manifest, bundle_digest, sha256
+from recsys_assets.signing import sign_bundle
+from recsys_assets_tests.serving.bundles import attested
 from recsys_assets_tests.serving.processes import command, free_port
 
 
 @pytest.fixture
 def copied(home: Path, tmp_path: Path) -> Path:
     shutil.copytree(home / "bundles" / "3", tmp_path / "3")
+    shutil.copy(home / "bundles" / "3.attestation.json", tmp_path)
     return tmp_path / "3"
 
 
@@ -67,3 +69,4 @@ def sign_with(home: Path, bundle: Path, name: str, content: str) -> None:
     files = {**manifest.files, name: sha256(bundle / name)}
     (bundle / MANIFEST).write_text(manifest.model_copy(update={"files": files}).model_dump_json())
     sign_bundle(bundle, home / "keys")
+    attested(bundle, home / "keys", digest=bundle_digest(bundle))

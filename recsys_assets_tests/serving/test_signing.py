@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recsys_assets.serving.signing import (
+from recsys_assets.signing import (
     KeyMissing,
     TamperedBundle,
     UnsignedBundle,
