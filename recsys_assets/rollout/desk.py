@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from recsys_assets.platform.interface import Platform
-from recsys_assets.records import ModelVersion, Verdict
+from recsys_assets.records import Decision, ModelVersion, Verdict
+from recsys_assets.rollout.clocks import ClockMark
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.rollout.metrics import MetricsSource
+
+if TYPE_CHECKING:
+    from recsys_assets.rollout.route import RouteState
 
 
 class ReleaseRefused(Exception):  # noqa: N818
@@ -25,12 +29,19 @@ class Registry(Protocol):
 
     def set_alias(self, alias: Literal["champion", "challenger"], version: str) -> None: ...
     def drop_alias(self, alias: Literal["champion", "challenger"]) -> None: ...
+    def champion(self) -> ModelVersion | None: ...
     def challenger(self) -> ModelVersion | None: ...
+    def versions(self) -> list[ModelVersion]: ...
+
+
+def shown_nowhere(state: RouteState, decision: Decision) -> None:
+    """Where no Dagster is at hand, a question stands in the ledger only."""
 
 
 @dataclass(frozen=True)
 class Desk:
-    """Everything a tick works with. `gate` reads the offline gate's verdict again, for one exact version."""
+    """Everything a tick works with. `gate` reads the offline gate's verdict again, for one exact version;
+    `mark` reads the clock together with one that nobody can set; `show_question` tells people in Dagster that a release waits for them."""
 
     model_name: str
     platform: Platform
@@ -40,3 +51,7 @@ class Desk:
     gate: Callable[[ModelVersion], Verdict]
     top_k: int
     clock: Callable[[], datetime]
+    mark: Callable[[], ClockMark | None] = lambda: None
+    show_question: Callable[[RouteState, Decision], None] = shown_nowhere
+    # Verifies what is on the disk once more before users see it; None where no tick is made, as on the command line.
+    bundle: Callable[[ModelVersion], Verdict] | None = None

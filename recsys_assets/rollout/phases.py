@@ -17,7 +17,7 @@ from typing import Final, Literal
 from recsys_assets.platform.interface import ServiceStatus
 from recsys_assets.records import Decision, Outcome, Phase, Verdict
 from recsys_assets.rollout.evidence import ALL_CHECKS, COUNTED, GUARDRAILS, RATIO, STABLE
-from recsys_assets.rollout.route import RouteState, planned_split, stable_service
+from recsys_assets.rollout.route import RouteState, lease_is_over, planned_split, stable_service
 
 Action = Literal["hold", "advance", "promote", "roll_back", "reject", "pause"]
 WAITS_FOR_APPROVAL: Final = "waits for a person's approval"
@@ -27,9 +27,10 @@ WAITS_FOR_APPROVAL: Final = "waits for a person's approval"
 class World:
     """Everything a decision may depend on.
 
-    `services` by name; one that is absent is not ready. `gate` is the offline gate, `shadow` the comparison in the
-    shadow, `verdicts` the analysis of the canary; None or a missing one is INCONCLUSIVE. `visitors` are those (canary,
-    stable) seen and matured in the present step; `denied` the digests that were rolled back and have no override.
+    `services` by name; one that is absent is not ready. `gate` is the offline gate, and in the shadow the bundle;
+    `shadow` the comparison in the shadow, `verdicts` the analysis of the canary; None or a missing one is INCONCLUSIVE.
+    `visitors` are those (canary, stable) seen and matured in the present step; `denied` the
+    digests that were rolled back and have no override.
     """
 
     route: RouteState
@@ -78,6 +79,19 @@ def decide(world: World, now: datetime) -> Decision:
     return _stop(world, now) or _wait(world, now) or _go_on(world, now)
 
 
+def clock_was_set(world: World, decision: Decision, jump_seconds: float) -> Decision:
+    """What becomes of a decision when the wall clock was set since the last look: nobody's verdict on the model.
+
+    A failure that is shown, and a person that is called, stay; an end stays. All else ends as held.
+    """
+    shown = decision.phase is Phase.ROLLED_BACK and any(v.outcome is Outcome.FAIL for v in decision.verdicts)
+    if world.route.phase.is_end or shown or decision.action == "pause" or decision.phase is Phase.REJECTED:
+        return decision
+    live = world.route.phase in {Phase.CANARY, Phase.BAKING}
+    why = f"the clock was set by {jump_seconds:+.1f} s since the last look: times say nothing about this release"
+    return _to(world, "roll_back" if live else "reject", Phase.HELD, why)
+
+
 def _stop(world: World, now: datetime) -> Decision | None:
     """Whatever ends the release early, or forbids to touch it."""
     route = world.route
@@ -106,7 +120,7 @@ def _wait(world: World, now: datetime) -> Decision | None:
         return _stay(world, "hold", route.paused.told())
     if route.manual_edit:
         return _stay(world, "hold", f"{route.manual_edit}; restore it or roll back")
-    if now >= route.lease and route.phase in {Phase.CANARY, Phase.BAKING}:
+    if lease_is_over(route, now) and route.phase in {Phase.CANARY, Phase.BAKING}:
         return _stay(world, "hold", "nobody had looked for longer than the lease; it is renewed before anything else")
     if not world.ready(route.release.model.service_name):
         status = world.services.get(route.release.model.service_name)
@@ -123,7 +137,8 @@ def _missing(world: World, now: datetime) -> list[str]:
     if route.phase is Phase.GATED:
         return _unproven("offline gate", world, world.gate)
     if route.phase is Phase.SHADOW:
-        return _unproven("shadow", world, world.shadow)
+        again = [] if world.gate is None else _unproven("bundle", world, world.gate)
+        return _unproven("shadow", world, world.shadow) + again
     if route.phase is Phase.BAKING:
         left = (route.entered_at + timedelta(seconds=plan.bake_seconds) - now).total_seconds()
         baking = [f"bakes for another {left:.0f} s"] if left > 0 else []

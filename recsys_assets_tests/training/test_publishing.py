@@ -23,6 +23,7 @@ class Place:
     def __init__(self, house: House, home: Path) -> None:
         self.home = home
         self.client = mlflow_client(mlflow_uri(str(house.home), ""))
+        (home / "keys").symlink_to(house.home / "keys")  # the registry verifies with the house's key
         self.registry = ModelRegistryResource(home=str(house.home), model_name=f"m-{home.name.replace('_', '-')}")
         loaded = {kind: Recommender.load(house.home / kind / "1") for kind in ("holdouts", "bundles")}
         self.fitted = Fitted(holdout=loaded["holdouts"], release=loaded["bundles"])
@@ -35,7 +36,7 @@ class Place:
         return publish(self.fitted, facts, home=self.home, **({"registry": self.registry, "run": self.run()} | other))
 
     def folders(self) -> list[str]:
-        return sorted(p.relative_to(self.home).as_posix() for p in self.home.glob("*/*") if p.name != ".lock")
+        return sorted(p.relative_to(self.home).as_posix() for p in self.home.glob("*/*") if p.name != ".lock" and p.parent.name != "keys")
 
 
 @pytest.fixture
