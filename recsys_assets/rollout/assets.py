@@ -148,6 +148,7 @@ def _champion(settings: Settings) -> dg.AssetsDefinition:
 
         One object, new with each promotion. A run that does not stay until the release is decided makes none before.
         """
+        from recsys_assets.rollout.agree import agree
         from recsys_assets.rollout.opening import open_desk
         from recsys_assets.rollout.report import identity
         from recsys_assets.rollout.waiting import standing
@@ -161,7 +162,7 @@ def _champion(settings: Settings) -> dg.AssetsDefinition:
                 context.log.info(told)
                 return
             raise dg.Failure(told, {"model_version": model.version, "reason": state.reason}, allow_retries=False)
-        registry.set_alias("champion", model.version)
+        agree(desk)  # by the route as it stands now: this run may be late
         yield dg.MaterializeResult(
             metadata=identity(model) | {"release": state.release.release_id, "reason": state.reason}
         )
@@ -175,7 +176,7 @@ def _open(
     from recsys_assets.rollout.act import read_state
     from recsys_assets.rollout.desk import ReleaseRefused
     from recsys_assets.rollout.report import identity
-    from recsys_assets.rollout.tick import open_release
+    from recsys_assets.rollout.start import open_release
 
     state = read_state(desk.platform, desk.model_name)
     if state is not None and not state.phase.is_end and context.run.job_name != RELEASE_JOB:

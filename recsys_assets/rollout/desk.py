@@ -40,8 +40,11 @@ def shown_nowhere(state: RouteState, decision: Decision) -> None:
 
 @dataclass(frozen=True)
 class Desk:
-    """Everything a tick works with. `gate` reads the offline gate's verdict again, for one exact version;
-    `mark` reads the clock together with one that nobody can set; `show_question` tells people in Dagster that a release waits for them."""
+    """Everything a tick works with.
+
+    `gate` reads the offline gate's verdict again, for one exact version; `mark` reads the clock together with one that
+    nobody can set; `show_question` tells people in Dagster that a release waits for them.
+    """
 
     model_name: str
     platform: Platform

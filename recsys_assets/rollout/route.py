@@ -24,8 +24,10 @@ from recsys_assets.platform.interface import (
     Manifest,
 )
 from recsys_assets.records import Decision, ModelVersion, Phase, Release, TrafficSplit
+from recsys_assets.rollout.clocks import JUMP_SECONDS, ClockMark, read_mark
 from recsys_assets.rollout.outcomes import ALL_BP, WeightSince
 from recsys_assets.rollout.pauses import Pause, read_pauses, written
+from recsys_assets.rollout.trail import Move, read_moves, written_moves
 
 API_VERSION: Final = "networking.istio.io/v1"
 STICKY_HEADER: Final = "x-user-id"
@@ -36,13 +38,18 @@ class RouteBroken(ValueError):  # noqa: N818
     """The route object cannot be read as a release; the message names the annotation or the field."""
 
 
+class MoveRefused(ValueError):  # noqa: N818
+    """Nobody may write this move; nothing was written."""
+
+
 @dataclass(frozen=True)
 class RouteState:
     """A release as the route object tells it.
 
     `transition` counts the changes of phase or step; `action`, `actor` and `reason` are of the latest, so that a ledger
     row that was lost to a crash can be written again. `weights` lists every share the canary had. `split` is what
-    the spec says: `manual_edit` names how it differs from the plan of this phase and step, if it does.
+    the spec says: `manual_edit` names how it differs from the plan of this phase and step, if it does. `clock` is
+    of the latest writer that had one; `trail` lists the moves before the latest.
     """
 
     release: Release
@@ -58,6 +65,8 @@ class RouteState:
     actor: str
     reason: str
     pauses: tuple[Pause, ...] = ()
+    clock: ClockMark | None = None
+    trail: tuple[Move, ...] = ()
     resource_version: str | None = None
     generation: int = 0
     manual_edit: str | None = None
@@ -65,6 +74,20 @@ class RouteState:
     @property
     def version(self) -> str:
         return self.release.model.version
+
+    @property
+    def latest(self) -> Move:
+        """The move that brought it here."""
+        return Move(
+            transition=self.transition,
+            phase=self.phase,
+            step=self.step,
+            weight_bp=self.split.canary_weight_bp,
+            at=self.entered_at,
+            action=self.action,
+            actor=self.actor,
+            reason=self.reason,
+        )
 
     @property
     def paused(self) -> Pause | None:
@@ -75,6 +98,22 @@ class RouteState:
 def stable_service(release: Release) -> str:
     """The service that had the users when the release opened; the new one itself where there was none."""
     return release.model.service_name if release.champion is None else f"{release.model.name}-v{release.champion}"
+
+
+def champion_of(state: RouteState) -> str | None:
+    """The version that the route gives the users to, whatever the registry says; None before there was one."""
+    return state.version if state.phase is Phase.CHAMPION else state.release.champion
+
+
+def kept_service(state: RouteState) -> str | None:
+    """The one service that is left when a release has ended; None after a first one that did not become champion."""
+    return None if champion_of(state) is None else planned_split(state.release, state.phase, state.step).stable
+
+
+def lease_is_over(state: RouteState, now: datetime) -> bool:
+    """Ran out; or the clock was set back since it was written, and it would not run out in its time."""
+    set_back = state.clock is not None and now < state.clock.at - timedelta(seconds=JUMP_SECONDS)
+    return now >= state.lease or set_back
 
 
 def planned_split(release: Release, phase: Phase, step: int) -> TrafficSplit:
@@ -91,7 +130,7 @@ def planned_split(release: Release, phase: Phase, step: int) -> TrafficSplit:
     return TrafficSplit(stable=stable)
 
 
-def opened(release: Release, *, actor: str) -> RouteState:
+def opened(release: Release, *, actor: str, clock: ClockMark | None = None) -> RouteState:
     """The first state of a release: nothing moved yet."""
     plan, at = release.plan, release.opened_at
     return RouteState(
@@ -107,11 +146,18 @@ def opened(release: Release, *, actor: str) -> RouteState:
         action="open",
         actor=actor,
         reason=f"version {release.model.version} asks to follow {release.champion or 'nobody'}",
+        clock=clock,
     )
 
 
-def moved(state: RouteState, decision: Decision, *, actor: str, now: datetime) -> RouteState:
-    """The state after a decision that changes phase or step. Baking gets a deadline of its own: a verdict is there."""
+def moved(
+    state: RouteState, decision: Decision, *, actor: str, now: datetime, clock: ClockMark | None = None
+) -> RouteState:
+    """The state after a decision that changes phase or step. Baking gets a deadline of its own: a verdict is there.
+
+    Raises MoveRefused: an end is an end, a decision is about one release, and only planned weights are ever written.
+    """
+    _refuse_move(state, decision)
     plan = state.release.plan
     bake_deadline = now + timedelta(seconds=plan.bake_seconds + plan.deadline_seconds)
     weight = decision.split.canary_weight_bp
@@ -129,13 +175,26 @@ def moved(state: RouteState, decision: Decision, *, actor: str, now: datetime) -
         action=decision.action,
         actor=actor,
         reason=decision.reason,
+        clock=clock or state.clock,
+        trail=(*state.trail, state.latest),
         manual_edit=None,
     )
 
 
-def renewed(state: RouteState, *, now: datetime) -> RouteState:
+def _refuse_move(state: RouteState, decision: Decision) -> None:
+    release_id = state.release.release_id
+    if decision.release_id != release_id:
+        raise MoveRefused(f"a decision about {decision.release_id} cannot move {release_id}")
+    if state.phase.is_end:
+        raise MoveRefused(f"{release_id} has ended already: {state.phase.value}")
+    if decision.split != (planned := planned_split(state.release, decision.phase, decision.step)):
+        raise MoveRefused(f"{release_id}: {decision.split} is not the planned {planned}")
+
+
+def renewed(state: RouteState, *, now: datetime, clock: ClockMark | None = None) -> RouteState:
     """The same state, looked after for another `lease_seconds`."""
-    return replace(state, lease=now + timedelta(seconds=state.release.plan.lease_seconds))
+    lease = now + timedelta(seconds=state.release.plan.lease_seconds)
+    return replace(state, lease=lease, clock=clock or state.clock)
 
 
 def virtual_service(state: RouteState) -> Manifest:
@@ -155,15 +214,22 @@ def virtual_service(state: RouteState) -> Manifest:
     }
 
 
-def destination_rule(model: ModelVersion) -> Manifest:
-    """How the gateway treats a version's servers: one that fails in a row is left alone for a moment."""
+def destination_rule(model: ModelVersion, *, release_id: str = "") -> Manifest:
+    """How the gateway treats a version's servers: one that fails in a row is left alone for a moment.
+
+    It names its release, so that a late writer of an earlier release of the same version finds another object.
+    """
     outliers = {"consecutiveGatewayErrors": 5, "interval": "1s", "baseEjectionTime": "5s", "maxEjectionPercent": 100}
     return {
         "apiVersion": API_VERSION,
         "kind": DESTINATION_RULE,
-        "metadata": {"name": model.service_name, "labels": model.labels()},
+        "metadata": {"name": model.service_name, "labels": model.labels(), **_owner(release_id)},
         "spec": {"host": model.service_name, "trafficPolicy": {"outlierDetection": outliers}},
     }
+
+
+def _owner(release_id: str) -> dict[str, dict[str, str]]:
+    return {"annotations": {RELEASE_ANNOTATION: release_id}} if release_id else {}
 
 
 def _annotations(state: RouteState) -> dict[str, str]:
@@ -179,7 +245,10 @@ def _annotations(state: RouteState) -> dict[str, str]:
         "actor": state.actor,
         "reason": state.reason,
         "pauses": written(state.pauses),
+        "trail": written_moves(state.trail),
     }
+    if state.clock is not None:
+        values["clock"] = state.clock.written()
     return {
         RELEASE_ANNOTATION: state.release.release_id,
         STICKY_HEADER_ANNOTATION: STICKY_HEADER,
@@ -223,6 +292,8 @@ def read_route(manifest: Manifest) -> RouteState:
         reason=read("reason", str),
         # Routes that were written before there were pauses have none.
         pauses=read("pauses", read_pauses) if ANNOTATION_PREFIX + "pauses" in annotations else (),
+        trail=read("trail", read_moves) if ANNOTATION_PREFIX + "trail" in annotations else (),
+        clock=read("clock", read_mark) if ANNOTATION_PREFIX + "clock" in annotations else None,
         resource_version=manifest["metadata"].get("resourceVersion"),
         generation=int(manifest["metadata"].get("generation", 0)),
         manual_edit=_difference(split, planned_split(release, phase, step)),

@@ -40,7 +40,9 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     ) -> dg.RunRequest | dg.SkipReason:
         """Start a run of `advance_release` when the release under way would move; else look after its lease."""
         from recsys_assets.rollout.act import read_state
+        from recsys_assets.rollout.agree import agree
         from recsys_assets.rollout.opening import open_desk
+        from recsys_assets.rollout.settle import is_settled
 
         if not settings.path("platform").exists():
             return dg.SkipReason("there is no platform yet, so there is no release")
@@ -48,6 +50,8 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         state = read_state(desk.platform, desk.model_name)
         if state is None:
             return dg.SkipReason("there is no route, so there is no release")
+        if is_settled(desk.ledger, state):
+            agree(desk)  # a writer that was late may have come after the last tick
         if why := nothing_to_do(desk, context.instance, state):
             return dg.SkipReason(why)
         return _look(desk, state)
@@ -61,8 +65,9 @@ def nothing_to_do(desk: "Desk", instance: dg.DagsterInstance, state: "RouteState
     A run in flight looks after the release itself, unless its lease shows that it stopped doing so: a run that was
     killed keeps the status STARTED for long.
     """
-    settled = f"{state.release.release_id}/{state.transition}/settled"
-    if state.phase.is_end and desk.ledger.has(settled):
+    from recsys_assets.rollout.settle import is_settled
+
+    if is_settled(desk.ledger, state):
         return f"{state.release.release_id} has ended: {state.phase.value}"
     left = (state.lease - desk.clock()).total_seconds()
     if left > state.release.plan.lease_seconds / 2 and (run := _in_flight(instance)):

@@ -1,63 +1,84 @@
 """What follows the end of a release: who saw what, marks, aliases, and the service that nobody needs any more.
 
-Here: each part safe to do again, in any process. Not here: the decision that ended it.
+Here: each part safe to do again, in any process, and left alone by a process that is late. Not here: the decision that
+ended it. Order, fences and what each crash leaves: docs/state.md.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
 from datetime import datetime
 from typing import Any
 
 import polars as pl
 
-from recsys_assets.platform.interface import ANY, DESTINATION_RULE, INFERENCE_SERVICE, VIRTUAL_SERVICE
+from recsys_assets.platform.interface import DESTINATION_RULE, INFERENCE_SERVICE, VIRTUAL_SERVICE, Conflict
 from recsys_assets.records import Phase
 from recsys_assets.rollout import ledger as rows
+from recsys_assets.rollout.act import read_state
+from recsys_assets.rollout.agree import agree_champion, drop_challenger
 from recsys_assets.rollout.desk import Desk
+from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.rollout.outcomes import Logs
-from recsys_assets.rollout.route import RouteState, planned_split, stable_service
+from recsys_assets.rollout.route import RouteState, kept_service, stable_service
 
 
-def settle(desk: Desk, state: RouteState) -> None:
-    """What follows an end, each part safe to do again: who saw what, marks, aliases, the service nobody needs."""
-    release_id = state.release.release_id
-    done = f"{release_id}/{state.transition}/{rows.SETTLED}"
-    if not state.phase.is_end or desk.ledger.has(done):
-        return
-    _write_audience(desk, state)
-    _set_aliases(desk, state)
-    _remove_service(desk, state)
-    desk.ledger.append(
-        rows.SETTLED,
-        release_id=release_id,
-        actor=state.actor,
-        at=desk.clock(),
-        key=done,
-        body={"phase": state.phase.value},
-    )
+def settle(desk: Desk, state: RouteState, *, spare: Set[str] = frozenset()) -> bool:
+    """Do what follows this end; True when all of it is done. `spare` names services that are about to be used again.
+
+    False where the route has moved on, or somebody else has settled it meanwhile: then it is no longer ours to do.
+    """
+    if not state.phase.is_end:
+        return False
+    if not desk.ledger.has(settled_key(state)):
+        _write_audience(desk, state)
+        if not (_agree_aliases(desk, state) and _remove_services(desk, state, spare)):
+            return False
+        _write(desk, state, rows.SETTLED, {"phase": state.phase.value}, key=settled_key(state))
+    return kept_service(state) is not None or _remove_route(desk, state)
+
+
+def settled_key(state: RouteState) -> str:
+    """The key of the row that says that all of this end's follow-ups are done."""
+    return f"{state.release.release_id}/{state.transition}/{rows.SETTLED}"
+
+
+def is_settled(ledger: Ledger, state: RouteState) -> bool:
+    """Whether nothing is left to do. A route that leads nowhere is not settled while it stands."""
+    return state.phase.is_end and kept_service(state) is not None and ledger.has(settled_key(state))
+
+
+def is_ours(desk: Desk, state: RouteState) -> bool:
+    """The fence: the route still tells this transition of this release, and nobody has settled it.
+
+    Asked right before each effect. What a process still does that is stopped after asking cannot hurt: a delete names
+    the resourceVersion read before, which every later release changes, and each tick brings the aliases to the route.
+    """
+    now = read_state(desk.platform, desk.model_name)
+    same = now is not None and (now.release.release_id, now.transition) == (state.release.release_id, state.transition)
+    return same and not desk.ledger.has(settled_key(state))
+
+
+def _write(desk: Desk, state: RouteState, kind: str, body: dict[str, Any], *, key: str) -> None:
+    at = desk.clock() if kind == rows.SETTLED else state.entered_at
+    desk.ledger.append(kind, release_id=state.release.release_id, actor=state.actor, at=at, key=key, body=body)
 
 
 def _write_audience(desk: Desk, state: RouteState) -> None:
     release, began = state.release, next((w.since for w in state.weights if w.weight_bp), None)
     if began is None:
         return
-    logs = desk.metrics.gateway_only(began)
-
-    def write(kind: str, body: dict[str, Any]) -> None:
-        key = f"{release.release_id}/{kind}"
-        desk.ledger.append(
-            kind, release_id=release.release_id, actor=state.actor, at=state.entered_at, key=key, body=body
-        )
-
     if state.phase is Phase.ROLLED_BACK:
         mark = {
             "model_version": release.model.version,
             "since": release.opened_at.isoformat(),
             "until": desk.clock().isoformat(),
         }
-        write(rows.MARKED, mark)
+        _write(desk, state, rows.MARKED, mark, key=f"{release.release_id}/{rows.MARKED}")
+    logs = desk.metrics.gateway_only(began)
     if logs.gateway is not None:
-        write(rows.AUDIENCE, {"variants": audience(logs, since=began, until=desk.clock())})
+        body = {"variants": audience(logs, since=began, until=desk.clock())}
+        _write(desk, state, rows.AUDIENCE, body, key=f"{release.release_id}/{rows.AUDIENCE}")
 
 
 def audience(logs: Logs, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
@@ -74,21 +95,42 @@ def audience(logs: Logs, *, since: datetime, until: datetime) -> list[dict[str, 
     return counts.sort("variant").to_dicts()
 
 
-def _set_aliases(desk: Desk, state: RouteState) -> None:
-    if state.phase is Phase.CHAMPION:
-        desk.registry.set_alias("champion", state.version)
-    challenger = desk.registry.challenger() if state.phase is not Phase.HELD else None
-    if challenger is not None and challenger.version == state.version:
-        desk.registry.drop_alias("challenger")
+def _agree_aliases(desk: Desk, state: RouteState) -> bool:
+    if not is_ours(desk, state):
+        return False
+    agree_champion(desk, state)
+    if state.phase is not Phase.HELD:
+        if not is_ours(desk, state):
+            return False
+        drop_challenger(desk, state.version)
+    return True
 
 
-def _remove_service(desk: Desk, state: RouteState) -> None:
-    """Of the two services one is left: the one that the route gives everything."""
-    release = state.release
-    nobody_left = state.phase is not Phase.CHAMPION and release.champion is None
-    kept = "" if nobody_left else planned_split(release, state.phase, state.step).stable
-    for name in {release.model.service_name, stable_service(release)} - {kept}:
-        desk.platform.delete(INFERENCE_SERVICE, name)
-        desk.platform.delete(DESTINATION_RULE, name)
-    if nobody_left:
-        desk.platform.delete(VIRTUAL_SERVICE, desk.model_name, expected=state.resource_version or ANY)
+def _remove_services(desk: Desk, state: RouteState, spare: Set[str]) -> bool:
+    """Of the two services one is left: the one that the route gives everything.
+
+    What stands is read before the fence: one that is put to use again afterwards has another resourceVersion.
+    """
+    names = {state.release.model.service_name, stable_service(state.release)} - {kept_service(state)} - spare
+    for kind, name in ((kind, name) for name in sorted(names) for kind in (INFERENCE_SERVICE, DESTINATION_RULE)):
+        standing = desk.platform.get(kind, name)
+        if not is_ours(desk, state):
+            return False
+        if standing is None:
+            continue
+        try:
+            desk.platform.delete(kind, name, expected=standing["metadata"]["resourceVersion"])
+        except Conflict:
+            return False
+    return True
+
+
+def _remove_route(desk: Desk, state: RouteState) -> bool:
+    """After a first release that did not become champion there is nothing that a route could lead to."""
+    if state.resource_version is None:
+        return False
+    try:
+        desk.platform.delete(VIRTUAL_SERVICE, desk.model_name, expected=state.resource_version)
+    except Conflict:
+        return False
+    return True

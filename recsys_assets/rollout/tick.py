@@ -1,4 +1,4 @@
-"""One tick of a release: read the world, decide, act; and how a release is opened.
+"""One tick of a release: read the world, decide, act.
 
 Here: the order of things, idempotent at every line. Not here: what a person may do (people.py), Dagster, MLflow.
 """
@@ -8,30 +8,21 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from recsys_assets.platform.interface import (
-    ANY,
-    INFERENCE_SERVICE,
-    Conflict,
-    NotFound,
-    Platform,
-    ServiceStatus,
-)
-from recsys_assets.records import AnalysisPlan, Decision, ModelVersion, Phase, Release
+from recsys_assets.platform.interface import INFERENCE_SERVICE, Conflict, NotFound, Platform, ServiceStatus
+from recsys_assets.records import Decision, Phase
 from recsys_assets.rollout import ledger as rows
 from recsys_assets.rollout.act import move, read_state, record, renew
+from recsys_assets.rollout.agree import agree
 from recsys_assets.rollout.analysis import judge
-from recsys_assets.rollout.desk import Desk, ReleaseRefused
+from recsys_assets.rollout.approval import ask
+from recsys_assets.rollout.clocks import jumped_seconds
+from recsys_assets.rollout.desk import Desk
 from recsys_assets.rollout.outcomes import Scope, seen_in_step
-from recsys_assets.rollout.phases import World, decide
-from recsys_assets.rollout.route import (
-    RouteState,
-    destination_rule,
-    opened,
-    stable_service,
-    virtual_service,
-)
+from recsys_assets.rollout.phases import World, clock_was_set, decide
+from recsys_assets.rollout.route import RouteState, stable_service
 from recsys_assets.rollout.settle import settle
 from recsys_assets.rollout.shadow import compare_shadow
+from recsys_assets.rollout.start import open_release as open_release
 
 # Rows of a request that began before the release may be written after it opened.
 LOOK_BACK_SECONDS = 5.0
@@ -46,7 +37,7 @@ def look(desk: Desk) -> World | None:
 def preview(desk: Desk) -> Decision | None:
     """What a tick would decide now; nothing is changed."""
     world = look(desk)
-    return None if world is None else decide(world, desk.clock())
+    return None if world is None else _decide(desk, world, desk.clock())
 
 
 def _world(desk: Desk, state: RouteState, now: datetime) -> World:
@@ -66,7 +57,8 @@ def _world(desk: Desk, state: RouteState, now: datetime) -> World:
         return replace(world, gate=desk.gate(release.model))
     logs = desk.metrics.logs(release.opened_at - timedelta(seconds=LOOK_BACK_SECONDS))
     if state.phase is Phase.SHADOW:
-        return replace(world, shadow=compare_shadow(logs, state, now=now))
+        bundle = desk.bundle(release.model) if desk.bundle else None
+        return replace(world, shadow=compare_shadow(logs, state, now=now), gate=bundle)
     scope = scope_of(state, top_k=desk.top_k, now=now)
     return replace(world, verdicts=judge(logs, scope), visitors=seen_in_step(logs, scope))
 
@@ -90,28 +82,43 @@ def tick(desk: Desk, *, actor: str) -> Decision | None:
     if state is None:
         return None
     record(desk.ledger, state)
+    now = desk.clock()
+    decision = _decide(desk, _world(desk, state, now), now)
     if state.phase.is_end:
         settle(desk, state)
-        return decide(_world(desk, state, desk.clock()), desk.clock())
-    now = desk.clock()
-    decision = decide(_world(desk, state, now), now)
-    if decision.action in {"hold", "pause"}:
-        return look_after(desk, state, decision, actor=actor)
+    elif decision.action in {"hold", "pause"}:
+        decision = look_after(desk, state, decision, actor=actor)
+    else:
+        decision = _act(desk, state, decision, actor=actor, now=now)
+    agree(desk)
+    return decision
+
+
+def _decide(desk: Desk, world: World, now: datetime) -> Decision:
+    """With a clock that was set, times say nothing: neither that a canary baked, nor that it had its time."""
+    decision = decide(world, now)
+    jump = jumped_seconds(world.route.clock, desk.mark())
+    return clock_was_set(world, decision, jump) if jump else decision
+
+
+def _act(desk: Desk, state: RouteState, decision: Decision, *, actor: str, now: datetime) -> Decision:
     try:
-        settle(desk, move(desk.platform, desk.ledger, state, decision, actor=actor, now=now))
+        after = move(desk.platform, desk.ledger, state, decision, actor=actor, now=now, clock=desk.mark())
     except Conflict as lost:
         return _stale(state, decision, lost)
+    settle(desk, after)
     return decision
 
 
 def look_after(desk: Desk, state: RouteState, decision: Decision, *, actor: str) -> Decision:
-    """What a tick does that moves nothing: write why, once, and renew the lease."""
+    """What a tick does that moves nothing: write why, once, ask for what only a person can give, renew the lease."""
     now = desk.clock()
     _note(desk, state, decision, actor=actor, now=now)
     try:
-        renew(desk.platform, state, now=now)
+        renew(desk.platform, state, now=now, clock=desk.mark())
     except Conflict as lost:
         return _stale(state, decision, lost)
+    ask(desk, state, decision, actor=actor, now=now)
     return decision
 
 
@@ -134,52 +141,6 @@ def _note(desk: Desk, state: RouteState, decision: Decision, *, actor: str, now:
         key=f"{release_id}/{state.transition}/{kind}/{outcomes}",
         body={"reason": decision.reason, "weight_bp": state.split.canary_weight_bp, "phase": state.phase.value},
     )
-
-
-def open_release(desk: Desk, model: ModelVersion, plan: AnalysisPlan, *, actor: str) -> RouteState:
-    """Open a release of this version, or return the one of it that is under way. Raises ReleaseRefused."""
-    state = read_state(desk.platform, desk.model_name)
-    if state is not None:
-        record(desk.ledger, state)
-        if not state.phase.is_end and state.release.model == model:
-            return state
-        _refuse_if_busy(state, model)
-        settle(desk, state)
-    now = desk.clock()
-    denied = desk.ledger.denied(now)
-    if model.bundle_digest in denied:
-        raise ReleaseRefused(
-            f"version {model.version} has the digest {model.bundle_digest[:16]} that "
-            f"{denied[model.bundle_digest]} rolled back; "
-            "a person may override it, with a reason"
-        )
-    release = Release(
-        release_id=f"{model.service_name}-{now:%Y%m%dt%H%M%S}",
-        model=model,
-        champion=None if state is None else _champion(state),
-        plan=plan,
-        opened_at=now,
-    )
-    desk.platform.apply(destination_rule(model), expected=ANY)
-    expected = None if state is None else state.resource_version
-    desk.platform.apply(virtual_service(opened(release, actor=actor)), expected=expected)
-    after = read_state(desk.platform, desk.model_name)
-    assert after is not None
-    record(desk.ledger, after)
-    return after
-
-
-def _refuse_if_busy(state: RouteState, model: ModelVersion) -> None:
-    if not state.phase.is_end:
-        raise ReleaseRefused(f"{state.release.release_id} is under way ({state.phase.value}): one at a time")
-    if _champion(state) == model.version:
-        raise ReleaseRefused(f"version {model.version} is the champion already")
-    if state.manual_edit:
-        raise ReleaseRefused(f"the route was {state.manual_edit}; restore it first")
-
-
-def _champion(state: RouteState) -> str | None:
-    return state.version if state.phase is Phase.CHAMPION else state.release.champion
 
 
 def _status(platform: Platform, name: str) -> ServiceStatus | None:

@@ -201,8 +201,9 @@ class FixedMetrics:
 class Aliases:
     """The registry's aliases, kept in memory."""
 
-    versions: dict[str, ModelVersion]
+    known: dict[str, ModelVersion]
     now: dict[str, str] = field(default_factory=dict)
+    registered: tuple[str, ...] = ("1", "2")
 
     def set_alias(self, alias: Literal["champion", "challenger"], version: str) -> None:
         self.now[alias] = version
@@ -210,8 +211,14 @@ class Aliases:
     def drop_alias(self, alias: Literal["champion", "challenger"]) -> None:
         self.now.pop(alias, None)
 
+    def champion(self) -> ModelVersion | None:
+        return self.known.get(self.now.get("champion", ""))
+
     def challenger(self) -> ModelVersion | None:
-        return self.versions.get(self.now.get("challenger", ""))
+        return self.known.get(self.now.get("challenger", ""))
+
+    def versions(self) -> list[ModelVersion]:
+        return [self.known[version] for version in self.registered]
 
 
 @dataclass

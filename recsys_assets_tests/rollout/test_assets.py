@@ -63,8 +63,17 @@ class AliasFile(dg.ConfigurableResource):
     def drop_alias(self, alias: str) -> None:
         self._path(alias).unlink(missing_ok=True)
 
+    def champion(self) -> ModelVersion | None:
+        return self._named("champion")
+
     def challenger(self) -> ModelVersion | None:
-        return model(self._path("challenger").read_text()) if self._path("challenger").exists() else None
+        return self._named("challenger")
+
+    def versions(self) -> list[ModelVersion]:
+        return [model("1"), model("2")]
+
+    def _named(self, alias: str) -> ModelVersion | None:
+        return model(self._path(alias).read_text()) if self._path(alias).exists() else None
 
 
 class House:

@@ -13,11 +13,10 @@ from recsys_assets.records import Outcome, Phase
 from recsys_assets.rollout.act import move, read_state, record
 from recsys_assets.rollout.desk import Desk, ReleaseRefused
 from recsys_assets.rollout.outcomes import Logs, WeightSince
-from recsys_assets.rollout.people import approve, override, rollback_now
 from recsys_assets.rollout.phases import decide
 from recsys_assets.rollout.route import RouteState, virtual_service
-from recsys_assets.rollout.settle import settle
-from recsys_assets.rollout.tick import look, open_release, tick
+from recsys_assets.rollout.start import open_release
+from recsys_assets.rollout.tick import look, tick
 from recsys_assets_tests.rollout.build import (
     FixedMetrics,
     Rows,
@@ -28,7 +27,6 @@ from recsys_assets_tests.rollout.build import (
     plan,
     release,
     route,
-    service,
     verdict,
 )
 
@@ -155,6 +153,9 @@ def test_a_crash_between_route_and_ledger_is_repaired_by_the_next_tick(tmp_path:
         def append(self, *_: object, **__: object) -> bool:
             raise DiedError
 
+        def events(self, _: str) -> list[object]:
+            return []
+
         def has(self, _: str) -> bool:
             raise DiedError
 
@@ -222,24 +223,6 @@ def test_why_a_release_waits_is_written_once_for_each_kind_of_reason(tmp_path: P
     assert [e.kind for e in at.ledger.events("rel-2")].count("waiting") == 1
 
 
-def test_a_digest_that_was_rolled_back_is_refused_until_a_person_overrides(tmp_path: Path) -> None:
-    at, clock = desk(tmp_path)
-    champion_first(at)
-    again = open_release(at, model("2"), plan(), actor="test")
-    put(at, replace(again, phase=Phase.ROLLED_BACK, transition=9))
-    settle(at, standing(at))
-    service(at.platform, "2")
-    clock.at = 100
-    with pytest.raises(ReleaseRefused, match="override"):
-        open_release(at, model("2"), plan(), actor="test")
-    with pytest.raises(ReleaseRefused, match="needs a reason"):
-        override(at, "222", who="ann", why=" ")
-    with pytest.raises(ReleaseRefused, match="0 rolled-back digests"):
-        override(at, "fff", who="ann", why="x")
-    assert override(at, "222", who="ann", why="the store was down") == model().bundle_digest
-    assert open_release(at, model("2"), plan(), actor="test").phase is Phase.GATED
-
-
 def test_one_release_at_a_time(tmp_path: Path) -> None:
     at, _ = desk(tmp_path)
     champion_first(at)
@@ -264,28 +247,6 @@ def test_a_first_release_that_is_rejected_leaves_no_route(tmp_path: Path) -> Non
     assert decision.phase is Phase.REJECTED
     assert read_state(at.platform, at.model_name) is None
     assert [r.phase for r in at.ledger.releases()] == [Phase.REJECTED]
-
-
-def test_a_person_rolls_back_at_once(tmp_path: Path) -> None:
-    at, _ = desk(tmp_path)
-    canary(at)
-    with pytest.raises(ReleaseRefused, match="not the release on the route"):
-        rollback_now(at, "other", who="ann", why="looks odd")
-    rollback_now(at, "rel-2", who="ann", why="looks odd")
-    state = standing(at)
-    assert (state.phase, state.split.canary_weight_bp, state.actor) == (Phase.ROLLED_BACK, 0, "ann")
-    with pytest.raises(ReleaseRefused, match="ended already"):
-        rollback_now(at, "rel-2", who="ann", why="again")
-
-
-def test_an_approval_is_written_once_and_seen_by_the_next_look(tmp_path: Path) -> None:
-    at, _ = desk(tmp_path)
-    canary(at)
-    assert approve(at, "rel-2", who="ann")
-    assert not approve(at, "rel-2", who="bob")
-    world = look(at)
-    assert world is not None
-    assert world.approved
 
 
 def test_without_a_route_there_is_nothing_to_tick(tmp_path: Path) -> None:
