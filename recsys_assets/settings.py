@@ -10,15 +10,18 @@ from __future__ import annotations
 import os
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recsys_assets.records import AnalysisPlan
 
 PACKAGED_CONFIG = Path(__file__).parent / "movielens.yaml"
 TimeUnit = Literal["iso", "s", "ms", "us"]
+# What people are told of a release.
+NotifiedEvent = Literal["rejected", "held", "rolled_back", "promoted", "approval_asked", "paused", "resumed", "frozen"]
 AttributeKind = Literal["category", "categories", "number", "text", "time"]
 
 
@@ -176,6 +179,24 @@ class ServingSettings(_Section):
     drills: bool = False
 
 
+class CollectorSettings(_Section):
+    """What the feedback collector takes. Rates are events; a burst is what a client that was idle may send at once.
+
+    `tokens_file` null is `<home>/keys/collector_tokens.json`. A log goes on in a new file after `segment_bytes`, and
+    the newest `remembered_ids` events are known again when they are sent twice; the table removes older duplicates.
+    """
+
+    tokens_file: str | None = None
+    max_body_bytes: int = Field(default=1 << 20, ge=1)
+    max_in_flight: int = Field(default=256, ge=1)
+    max_pending_bytes: int = Field(default=16 << 20, ge=1)
+    client_events_per_second: float = Field(default=20_000.0, gt=0)
+    events_per_second: float = Field(default=50_000.0, gt=0)
+    burst_seconds: float = Field(default=2.0, gt=0)
+    segment_bytes: int = Field(default=16 << 20, ge=1)
+    remembered_ids: int = Field(default=20_000_000, ge=0)
+
+
 class TrafficSettings(_Section):
     """Replayed users. `in_jobs` lets a headless `release` job replay traffic by itself; leave it off where real
     users come. `future` says where the replayed users' later events are: a source like `data.interactions`."""
@@ -195,6 +216,40 @@ class RolloutSettings(_Section):
     plan: AnalysisPlan
 
 
+class WebhookSettings(_Section):
+    """One receiver of notifications. `secret_file` holds what signs them (relative to the config file, or with
+    `{home}`); without it they are not signed. Without `events` it hears all of them."""
+
+    url: str
+    events: tuple[NotifiedEvent, ...] = Field(default=get_args(NotifiedEvent), min_length=1)
+    secret_file: str | None = None
+    timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_plain_web_address(cls, url: str) -> str:
+        return _web_address(url)
+
+
+class NotificationSettings(_Section):
+    """Who hears of a release. `ui_url` is Dagster's address for people, where it is not the loopback one."""
+
+    webhooks: tuple[WebhookSettings, ...] = ()
+    ui_url: str | None = None
+
+    @field_validator("ui_url")
+    @classmethod
+    def _leads_somewhere(cls, url: str | None) -> str | None:
+        return None if url is None else _web_address(url).rstrip("/")
+
+    @model_validator(mode="after")
+    def _no_receiver_stands_twice(self) -> Self:
+        urls = [webhook.url for webhook in self.webhooks]
+        if len(set(urls)) != len(urls):
+            raise ValueError("a url stands twice: one entry lists all of its events")
+        return self
+
+
 class Settings(_Section):
     """Everything that can be set. Built by `load_settings`, passed on as an argument."""
 
@@ -206,8 +261,10 @@ class Settings(_Section):
     gate: GateSettings = GateSettings()
     drift: DriftSettings = DriftSettings()
     serving: ServingSettings = ServingSettings()
+    collector: CollectorSettings = CollectorSettings()
     traffic: TrafficSettings = TrafficSettings()
     rollout: RolloutSettings
+    notifications: NotificationSettings = NotificationSettings()
     model_name: str = Field(default="recommender", pattern=r"^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$")
     platform: Literal["local"] = "local"
     config_file: Path
@@ -216,12 +273,23 @@ class Settings(_Section):
         """A path below the home folder."""
         return self.home.joinpath(*parts)
 
+    @property
+    def collector_tokens_file(self) -> Path:
+        """Where the hashes of the collector's client tokens stand."""
+        named = self.collector.tokens_file
+        return Path(self.resolve(named)) if named else self.path("keys", "collector_tokens.json")
+
     def resolve(self, pattern: str) -> str:
         """A source's path with `{home}` filled in, relative ones taken from the config file's folder."""
         filled = pattern.replace("{home}", str(self.home))
         if "://" in filled or Path(filled).is_absolute():
             return filled
         return str(self.config_dir / filled)
+
+    @property
+    def ui_url(self) -> str:
+        """Where people find Dagster."""
+        return self.notifications.ui_url or f"http://{self.serving.host}:{self.serving.dagster_port}"
 
     def environment(self) -> dict[str, str]:
         """The variables that make a child process read these same settings."""
@@ -286,6 +354,18 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict) or not all(isinstance(k, str) for k in loaded):
         raise ConfigError(f"{path}: must be a mapping of sections at its top")
     return loaded
+
+
+def _web_address(url: str) -> str:
+    """The address, if a request can be sent to it and nothing secret but its path stands in it."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isascii() or not url.isprintable():
+        raise ValueError("must be an address that begins with http:// or https://")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not hold a name or a password; secret_file signs what is sent")
+    if parts.fragment or " " in url or parts.port == 0:
+        raise ValueError("must be an address without a fragment or a space, and with a port that exists")
+    return url
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The release commands of `recsys-assets`: status, show, approve, rollback, override, guard.
+"""The release commands of `recsys-assets`: status, show, a person's words, guard.
 
 Here: arguments, tables and exit codes. Not here: what is done (people.py). The lead command line mounts `app`.
 """
@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from recsys_assets.rollout.denials import DEFAULT_EXPIRES
 from recsys_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 app = typer.Typer(help="Releases: where they stand, why, and a person's word on them.", no_args_is_help=True)
-out = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+# Reasons are other people's words: brackets in them are no markup.
+out = Console(highlight=False, markup=False)
+errors = Console(stderr=True, highlight=False, markup=False)
 
 ReleaseId = Annotated[str, typer.Argument(help="The release's id, as `status` shows it.")]
 Why = Annotated[str, typer.Option(help="The reason; it is kept in the ledger.")]
-Who = Annotated[str, typer.Option(help="Your name; without it the name of the system's user.")]
+Who = Annotated[str | None, typer.Option(help="Your name; without it the name of the system's user.")]
 
 
 @app.command()
@@ -54,7 +56,7 @@ def show(release_id: ReleaseId) -> None:
     settings = load_settings()
     events = _ledger(settings).events(release_id)
     if not events:
-        errors.print(f"no release {release_id}; `recsys-assets status` lists them", markup=False)
+        errors.print(f"no release {release_id}; `recsys-assets status` lists them")
         raise typer.Exit(1)
     table = Table("at", "what", "by", "weight", "why")
     for event in events:
@@ -67,37 +69,55 @@ def show(release_id: ReleaseId) -> None:
 
 
 @app.command()
-def approve(release_id: ReleaseId, why: Why = "", who: Who = "") -> None:
-    """Let a release go to everybody once its verdicts pass."""
+def approve(release_id: ReleaseId, why: Why = "", who: Who = None) -> None:
+    """Let the release that waits for it go to everybody."""
     from recsys_assets.rollout import people
 
-    settings = load_settings()
-    new = _or_exit(lambda: people.approve(_desk(settings), release_id, who=who or getpass.getuser(), why=why))
-    out.print(f"{release_id}: {'approved' if new else 'was approved before'}", markup=False)
+    _say(lambda desk: people.approve(desk, release_id, who=_name(who), why=why))
+    out.print(f"{release_id}: approved")
 
 
 @app.command()
-def rollback(release_id: ReleaseId, why: Why, who: Who = "") -> None:
+def pause(release_id: ReleaseId, why: Why, who: Who = None) -> None:
+    """Stop a release where it stands; harm still rolls it back, its deadline waits."""
+    from recsys_assets.rollout import people
+
+    _say(lambda desk: people.pause(desk, release_id, who=_name(who), why=why))
+    out.print(f"{release_id}: paused; `recsys-assets resume {release_id} --why ...` lets it go on")
+
+
+@app.command()
+def resume(release_id: ReleaseId, why: Why, who: Who = None) -> None:
+    """Let a paused release go on; its deadline moves by as long as it was paused."""
+    from recsys_assets.rollout import people
+
+    state = _say(lambda desk: people.resume(desk, release_id, who=_name(who), why=why))
+    out.print(f"{release_id}: goes on; its deadline is {state.deadline.isoformat(timespec='seconds')}")
+
+
+@app.command()
+def rollback(release_id: ReleaseId, why: Why, who: Who = None) -> None:
     """Take the canary's weight away now."""
     from recsys_assets.rollout import people
 
-    settings = load_settings()
-    _or_exit(lambda: people.rollback_now(_desk(settings), release_id, who=who or getpass.getuser(), why=why))
-    out.print(f"{release_id}: no user gets it any more", markup=False)
+    _say(lambda desk: people.rollback_now(desk, release_id, who=_name(who), why=why))
+    out.print(f"{release_id}: no user gets it any more")
 
 
 @app.command()
 def override(
     digest: Annotated[str, typer.Argument(help="The digest that was rolled back, or how it begins.")],
     why: Why,
-    who: Who = "",
+    who: Who = None,
+    expires: Annotated[str, typer.Option(help="For how long: 90m, 24h or 3d; 30 days at the most.")] = DEFAULT_EXPIRES,
 ) -> None:
-    """Let a digest that was rolled back be tried once more."""
+    """Let a digest that was rolled back be released again, for some time."""
     from recsys_assets.rollout import people
 
-    settings = load_settings()
-    full = _or_exit(lambda: people.override(_desk(settings), digest, who=who or getpass.getuser(), why=why))
-    out.print(f"{full} may be tried once more", markup=False)
+    full, until = _say(
+        lambda desk: people.override(desk, digest, who=_name(who), why=why, expires=people.read_expiry(expires))
+    )
+    out.print(f"{full} may be released until {until.isoformat(timespec='seconds')}")
 
 
 @app.command()
@@ -161,11 +181,17 @@ def _told(seen: list[Audience]) -> str:
     return ", ".join(f"{a.variant}: {a.visitors} visitors in {a.seconds:.0f} s" for a in seen) or "nobody saw it"
 
 
-def _or_exit(act: Callable[[], _T]) -> _T:
+def _name(who: str | None) -> str:
+    return getpass.getuser() if who is None else who
+
+
+def _say(word: Callable[[Desk], _T]) -> _T:
+    """Say a person's word; a refusal is one line and exit code 1."""
+    from recsys_assets.platform.interface import PlatformError
     from recsys_assets.rollout.desk import ReleaseRefused
 
     try:
-        return act()
-    except ReleaseRefused as refused:
-        errors.print(f"refused: {refused}", markup=False)
+        return word(_desk(load_settings()))
+    except (ReleaseRefused, PlatformError) as refused:
+        errors.print(f"refused: {refused}")
         raise typer.Exit(1) from None

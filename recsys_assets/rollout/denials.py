@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recsys_assets.rollout.ledger import Event
 
 OVERRIDE: Final = "override"
+DEFAULT_EXPIRES: Final = "24h"
 DEFAULT_EXPIRY: Final = timedelta(hours=24)
 MAX_EXPIRY: Final = timedelta(days=30)
 
@@ -24,6 +25,18 @@ def denied_at(events: Iterable[Event], now: datetime) -> dict[str, str]:
 
     An override counts for the roll-backs before it only, and until it expires. Rows come in order.
     """
+    found, allowed = _read(events)
+    return {digest: release for digest, release in found.items() if not (digest in allowed and now < allowed[digest])}
+
+
+def override_in_force(events: Iterable[Event], start: str, now: datetime) -> tuple[str, datetime] | None:
+    """The overridden digest that starts like this, and until when; None where there is none, or no longer."""
+    _, allowed = _read(events)
+    return next(((digest, end) for digest, end in allowed.items() if digest.startswith(start) and now < end), None)
+
+
+def _read(events: Iterable[Event]) -> tuple[dict[str, str], dict[str, datetime]]:
+    """Who rolled each digest back last, and the ends of the overrides since."""
     found: dict[str, str] = {}
     allowed: dict[str, datetime] = {}
     for event in events:
@@ -33,7 +46,7 @@ def denied_at(events: Iterable[Event], now: datetime) -> dict[str, str]:
             allowed.pop(digest, None)
         elif event.kind == OVERRIDE:
             allowed[digest] = expiry_of(event)
-    return {digest: release for digest, release in found.items() if not (digest in allowed and now < allowed[digest])}
+    return found, allowed
 
 
 def expiry_of(override: Event) -> datetime:
