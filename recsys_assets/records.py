@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Variant = Literal["stable", "canary", "shadow"]
 
@@ -88,13 +88,17 @@ class Measurement(_Record):
 
 
 class Verdict(_Record):
-    """The outcome of one gate for one exact model version, with the numbers it stands on."""
+    """The outcome of one gate for one exact model version, with the numbers it stands on.
+
+    `futile`: INCONCLUSIVE, and a PASS has become improbable. It says nothing of harm.
+    """
 
     check: str
     model_version: str
     outcome: Outcome
     reason: str
     measurements: tuple[Measurement, ...] = ()
+    futile: bool = False
 
     @property
     def passed(self) -> bool:
@@ -110,14 +114,44 @@ class TrafficSplit(_Record):
     shadow: str | None = None
 
 
+ENGAGEMENT = "engagement"
+
+
+class MetricPlan(_Record):
+    """What is counted for each visitor within the attribution window, and the largest relative loss of it accepted.
+
+    `event_types` are the feedback events that count (empty: all but impressions), always on items that were shown.
+    `statistic`: how many distinct items, whether any event at all (1 or 0), or how many events. `cap` bounds a
+    visitor's count, since one visitor must not outweigh a thousand others; where it is not given, `top_k` does.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    event_types: tuple[str, ...] = ()
+    statistic: Literal["distinct_items", "any_event", "events"] = "distinct_items"
+    cap: int | None = Field(default=None, ge=1)
+    margin: float = Field(gt=0, lt=1)
+
+
+class LatencyLimit(_Record):
+    """The canary's quantile of latency may be at most `max_ratio` times stable's."""
+
+    quantile: float = Field(gt=0, lt=1)
+    max_ratio: float = Field(gt=1)
+
+
 class AnalysisPlan(_Record):
     """What was promised before the first user saw the canary; it is never changed afterwards.
 
     `steps_bp` are canary weights in basis points; `margin` is the largest relative loss of the metric that is
     acceptable (0.1 = 10 % of the stable mean); `alpha` is the error rate of each one-sided sequential bound.
+    `metrics` are judged besides `metric`, each with its own margin; one of the same name says what `metric` is.
+    `power`: a release whose truth is no loss at all is to pass with this probability, and one that no longer can is
+    stopped as futile; None never stops for that. `history_seconds`: how far before the release a visitor's acts are
+    looked up, to tell busy visitors from others; 0 looks up nothing. `max_error_rate_ratio` is a limit besides
+    `max_error_rate_increase`; `latency_limits` are limits besides `max_p99_ratio`.
     """
 
-    metric: str = "engagement"
+    metric: str = ENGAGEMENT
     steps_bp: tuple[int, ...]
     margin: float = Field(gt=0, lt=1)
     alpha: float = Field(gt=0, lt=0.5)
@@ -131,6 +165,26 @@ class AnalysisPlan(_Record):
     max_p99_ratio: float = Field(gt=1)
     max_degraded_rate_increase: float = Field(gt=0, lt=1)
     needs_approval: bool = False
+    metrics: tuple[MetricPlan, ...] = ()
+    power: float | None = Field(default=None, ge=0.5, lt=1)
+    history_seconds: float = Field(default=0.0, ge=0)
+    max_error_rate_ratio: float = Field(default=1.5, gt=1)
+    latency_limits: tuple[LatencyLimit, ...] = ()
+
+    @model_validator(mode="after")
+    def _metric_is_known(self) -> Self:
+        names = [metric.name for metric in self.metrics]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"metrics named twice: {', '.join(twice)}")
+        if self.metric not in {ENGAGEMENT, *names}:
+            raise ValueError(f"metric {self.metric!r} is neither {ENGAGEMENT!r} nor one of metrics: {names}")
+        return self
+
+    @property
+    def all_metrics(self) -> tuple[MetricPlan, ...]:
+        """Every metric that must not be worse, `metric` first."""
+        by_name = {self.metric: MetricPlan(name=self.metric, margin=self.margin)} | {m.name: m for m in self.metrics}
+        return tuple(by_name.values())
 
 
 class Release(_Record):

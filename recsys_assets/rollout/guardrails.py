@@ -5,26 +5,34 @@ Here: verdicts from counts at the gateway, PASS and FAIL only when shown. Not he
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from typing import Final
 
 import polars as pl
 
 from recsys_assets.columns import EXPOSURES
-from recsys_assets.records import Measurement, Outcome, Verdict
+from recsys_assets.records import LatencyLimit, Measurement, Outcome, Verdict
 from recsys_assets.rollout.evidence import DEGRADED, ERRORS, LATENCY, STABLE, Source, unreadable, verdict
 from recsys_assets.rollout.outcomes import FULL_RUNG, Logs, Scope, lower_rung
+from recsys_assets.rollout.relative_rates import Counts, design_effect, ratio_evidence
 from recsys_assets.rollout.sequential import difference_bounds, rate_bounds
 
-# The tail beyond the 99th percentile, and how much of it is tolerated where the plan's ratio is shown to hold.
+# The tail beyond the 99th percentile.
 TAIL: Final = 0.01
-TOLERATED_TAIL: Final = 0.02
+# A quantile's limit is shown to hold when the share slower than it is shown to exceed the tail by less than this.
+TOLERATED_EXCESS: Final = 0.01
+# So many answers must lie, or be expected, beyond a quantile before it is judged.
+MIN_BEYOND: Final = 1.0
 MIN_TAIL_SAMPLES: Final = 100
 # Twice of very little is still very little: no canary is slow below this.
 LATENCY_FLOOR_MS: Final = 25.0
 # Stable is called broken when shown to fail above this rate, over its requests of the last seconds.
 BROKEN_RATE: Final = 0.10
 RECENT_SECONDS: Final = 30.0
+# Many times of next to nothing is still next to nothing: a ratio of error rates counts from here on.
+MIN_CANARY_FAILURES: Final = 20
+MIN_RATE_INCREASE: Final = 0.0005
 
 
 def guard_verdicts(logs: Logs, scope: Scope, requests: pl.DataFrame) -> tuple[Verdict, Verdict]:
@@ -33,46 +41,92 @@ def guard_verdicts(logs: Logs, scope: Scope, requests: pl.DataFrame) -> tuple[Ve
 
 
 def errors(logs: Logs, scope: Scope, requests: pl.DataFrame) -> Verdict:
-    """Share of failed requests at the gateway: canary may exceed stable by at most `max_error_rate_increase`."""
-    return _rates(ERRORS, "error_rate", logs, scope, requests, "failed", scope.plan.max_error_rate_increase)
+    """Share of failed requests at the gateway: canary may exceed stable by at most `max_error_rate_increase`, and be
+    at most `max_error_rate_ratio` times stable's; either limit shown to be broken is a FAIL."""
+    found = _rates(ERRORS, "error_rate", logs, scope, requests, "failed", scope.plan.max_error_rate_increase)
+    if not found.measurements or found.outcome is Outcome.FAIL:
+        return found
+    return _with_ratio(found, scope, requests)
+
+
+def _with_ratio(found: Verdict, scope: Scope, requests: pl.DataFrame) -> Verdict:
+    """FAIL where the ratio is shown to be broken; no PASS while it is half-way to that, on the scale of evidence."""
+    limit = scope.plan.max_error_rate_ratio
+    evidence = ratio_evidence(_by_step(requests, "failed"), limit=limit, design=_design(requests, "failed"))
+    shown = -math.log(scope.plan.alpha)
+    number = Measurement(
+        name="error_rate_ratio_log_evidence", value=evidence, n=requests.height, high=shown, unit="log ratio"
+    )
+    found = found.model_copy(update={"measurements": (*found.measurements, number)})
+    failures = requests.filter((pl.col("variant") == "canary") & pl.col("failed")).height
+    increase = next(m.value for m in found.measurements if m.name == "error_rate_increase") or 0.0
+    if increase < MIN_RATE_INCREASE:
+        return found
+    if failures >= MIN_CANARY_FAILURES and evidence >= shown:
+        why = f"more than {limit:g} times stable's rate: {found.reason}"
+        return found.model_copy(update={"outcome": Outcome.FAIL, "reason": why})
+    leans = failures >= MIN_CANARY_FAILURES / 2 and evidence >= shown / 2
+    if leans and found.outcome is Outcome.PASS:
+        why = f"perhaps more than {limit:g} times stable's rate: {found.reason}"
+        return found.model_copy(update={"outcome": Outcome.INCONCLUSIVE, "reason": why})
+    return found
 
 
 def latency(logs: Logs, scope: Scope, requests: pl.DataFrame) -> Verdict:
-    """Is the canary's 99th percentile more than `max_p99_ratio` times stable's?
+    """Is a quantile of the canary's latency more than its ratio times stable's? p99, and what the plan names besides.
 
-    A ratio of two estimated percentiles has no honest interval at a few hundred samples. The same question as a rate
+    A ratio of two estimated quantiles has no honest interval at a few hundred samples. The same question as a rate
     has: p99(canary) <= t if and only if at most 1 % of its answers are slower than t, with t = ratio * p99(stable).
-    FAIL when the share of answers slower than t is shown to exceed stable's by more than 1 %; PASS when shown to
-    exceed it by less than 2 %. Both arms are counted over the same time, so that a busy machine slows both.
+    FAIL when the canary's share slower than t is shown to exceed the tail; PASS when it is shown to exceed it by less
+    than one percent. Both arms are counted over the same time, so that a busy machine slows both. Each limit has
+    its share of alpha for a FAIL, since one that errs is enough.
     """
     answered = requests.filter(~pl.col("failed") & pl.col("duration_ms").is_finite())
-    stable_ms = answered.filter(pl.col("variant") == "stable")["duration_ms"]
-    canary_ms = answered.filter(pl.col("variant") == "canary")["duration_ms"]
     if why := unreadable(logs, scope):
         return verdict(LATENCY, scope, Outcome.INCONCLUSIVE, why)
-    p99 = stable_ms.quantile(1 - TAIL, interpolation="higher")
-    if p99 is None or stable_ms.len() < MIN_TAIL_SAMPLES or canary_ms.is_empty():
-        why = f"{canary_ms.len()} canary and {stable_ms.len()} stable answers are too few for a 99th percentile"
-        return verdict(LATENCY, scope, Outcome.INCONCLUSIVE, why)
-    limit = max(p99 * scope.plan.max_p99_ratio, LATENCY_FLOOR_MS)
-    slow_canary, slow_stable = int((canary_ms > limit).sum()), int((stable_ms > limit).sum())
-    low, high = difference_bounds((slow_canary, canary_ms.len()), (slow_stable, stable_ms.len()), scope.plan.alpha)
+    limits = (LatencyLimit(quantile=1 - TAIL, max_ratio=scope.plan.max_p99_ratio), *scope.plan.latency_limits)
+    found = [_slower(answered, scope, limit, scope.plan.alpha / len(limits)) for limit in limits]
+    outcomes = [outcome for outcome, _, _ in found]
+    worst = next(o for o in (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS) if o in outcomes)
+    said = "; ".join(reason for outcome, reason, _ in found if outcome is worst)
+    return verdict(LATENCY, scope, worst, said, *(number for _, _, numbers in found for number in numbers))
+
+
+def _slower(
+    answered: pl.DataFrame, scope: Scope, limit: LatencyLimit, alpha: float
+) -> tuple[Outcome, str, tuple[Measurement, ...]]:
+    name, tail = f"p{limit.quantile * 100:g}", 1.0 - limit.quantile
+    stable_ms = answered.filter(pl.col("variant") == "stable")["duration_ms"]
+    canary_ms = answered.filter(pl.col("variant") == "canary")["duration_ms"]
+    quantile = stable_ms.quantile(limit.quantile, interpolation="higher")
+    few = max(MIN_TAIL_SAMPLES, MIN_BEYOND / tail)
+    if quantile is None or stable_ms.len() < few or canary_ms.is_empty():
+        why = f"{canary_ms.len()} canary and {stable_ms.len()} stable answers are too few for {name}"
+        return Outcome.INCONCLUSIVE, why, ()
+    slow_from = max(quantile * limit.max_ratio, LATENCY_FLOOR_MS)
+    rows = answered.with_columns(slow=pl.col("duration_ms") > slow_from)
+    canary, stable = _counts(rows, "slow")
+    low, high = difference_bounds(
+        _independent(canary, rows, "slow", "canary"), _independent(stable, rows, "slow", "stable"), alpha
+    )
+    expected = tail - stable[0] / stable[1]
     numbers = (
-        _percentile("p99_canary_ms", canary_ms),
-        _percentile("p99_stable_ms", stable_ms),
+        _percentile(f"{name}_canary_ms", canary_ms, limit.quantile),
+        _percentile(f"{name}_stable_ms", stable_ms, limit.quantile),
         Measurement(
-            name="share_slower_than_limit_increase",
-            value=slow_canary / canary_ms.len() - slow_stable / stable_ms.len(),
-            n=canary_ms.len(),
+            name=f"share_slower_than_{name}_limit_increase",
+            value=canary[0] / canary[1] - stable[0] / stable[1],
+            n=int(canary[1]),
             low=low,
             high=high,
             unit="share",
         ),
     )
-    said = f"{slow_canary} of {canary_ms.len()} canary answers took more than {limit:.0f} ms"
-    said += f" (stable's p99 is {p99:.0f} ms)"
-    outcome = Outcome.FAIL if low > TAIL else Outcome.PASS if high < TOLERATED_TAIL else Outcome.INCONCLUSIVE
-    return verdict(LATENCY, scope, outcome, said, *numbers)
+    said = f"{canary[0]:.0f} of {canary[1]:.0f} canary answers took more than {slow_from:.0f} ms"
+    said += f" (stable's {name} is {quantile:.0f} ms)"
+    if low > expected:
+        return Outcome.FAIL, said, numbers
+    return (Outcome.PASS if high < expected + TOLERATED_EXCESS else Outcome.INCONCLUSIVE), said, numbers
 
 
 def degraded(logs: Logs, scope: Scope, requests: pl.DataFrame) -> Verdict:
@@ -116,38 +170,61 @@ def _rates(
     """Compare the rate of `column` between the arms: FAIL above `limit`, PASS below it, both only when shown."""
     if why := unreadable(logs, scope, *needed):
         return verdict(check, scope, Outcome.INCONCLUSIVE, why)
-    counts = {
-        variant: (int(events), int(n))
-        for variant, events, n in rows.group_by("variant").agg(pl.col(column).sum(), n=pl.len()).iter_rows()
-    }
-    canary, stable = counts.get("canary", (0, 0)), counts.get("stable", (0, 0))
+    canary, stable = _counts(rows, column)
     if not canary[1] or not stable[1]:
-        why = f"{canary[1]} canary and {stable[1]} stable requests are counted"
+        why = f"{canary[1]:.0f} canary and {stable[1]:.0f} stable requests are counted"
         return verdict(check, scope, Outcome.INCONCLUSIVE, why)
-    low, high = difference_bounds(canary, stable, scope.plan.alpha)
+    alone = _independent(canary, rows, column, "canary"), _independent(stable, rows, column, "stable")
+    low, high = difference_bounds(*alone, scope.plan.alpha)
     numbers = (
-        _rate(f"{name}_canary", canary, scope.plan.alpha),
-        _rate(f"{name}_stable", stable, scope.plan.alpha),
+        _rate(f"{name}_canary", canary, alone[0], scope.plan.alpha),
+        _rate(f"{name}_stable", stable, alone[1], scope.plan.alpha),
         Measurement(
             name=f"{name}_increase",
             value=canary[0] / canary[1] - stable[0] / stable[1],
-            n=canary[1],
+            n=int(canary[1]),
             low=low,
             high=high,
             unit="share",
         ),
     )
-    said = f"{canary[0]} of {canary[1]} on canary, {stable[0]} of {stable[1]} on stable"
+    said = f"{canary[0]:.0f} of {canary[1]:.0f} on canary, {stable[0]:.0f} of {stable[1]:.0f} on stable"
     said += f"; increase within [{low:.3f}, {high:.3f}], limit {limit}"
     outcome = Outcome.FAIL if low > limit else Outcome.PASS if high < limit else Outcome.INCONCLUSIVE
     return verdict(check, scope, outcome, said, *numbers)
 
 
-def _rate(name: str, counts: tuple[int, int], alpha: float) -> Measurement:
-    low, high = rate_bounds(*counts, alpha)
-    return Measurement(name=name, value=counts[0] / counts[1], n=counts[1], low=low, high=high, unit="share")
+def _counts(rows: pl.DataFrame, column: str) -> tuple[Counts, Counts]:
+    """(events, rows) of canary and stable."""
+    by_arm = rows.group_by("variant").agg(pl.col(column).sum().cast(pl.Float64), n=pl.len().cast(pl.Float64))
+    counts = {variant: (events, n) for variant, events, n in by_arm.iter_rows()}
+    return counts.get("canary", (0.0, 0.0)), counts.get("stable", (0.0, 0.0))
 
 
-def _percentile(name: str, values: pl.Series) -> Measurement:
-    value = values.quantile(1 - TAIL, interpolation="higher")
+def _by_step(rows: pl.DataFrame, column: str) -> list[tuple[Counts, Counts]]:
+    """The same for each share in force, since shares and rates both change over time (Simpson)."""
+    return [_counts(step, column) for step in rows.partition_by("weight_bp")]
+
+
+def _independent(counts: Counts, rows: pl.DataFrame, column: str, variant: str) -> Counts:
+    """As many independent requests as these are worth: what fails for one user again tells less than for another."""
+    design = _design(rows.filter(pl.col("variant") == variant), column)
+    return counts[0] / design, counts[1] / design
+
+
+def _design(rows: pl.DataFrame, column: str) -> float:
+    """How clustered by user the events are; a request of nobody known is a cluster of its own."""
+    user = pl.coalesce("visitor_id", "request_id").alias("user")
+    by_user = rows.group_by(user, "variant").agg(pl.col(column).sum().cast(pl.Float64), n=pl.len().cast(pl.Float64))
+    arm = (by_user["variant"] == "canary").to_numpy()
+    return design_effect(by_user[column].to_numpy(), by_user["n"].to_numpy(), arm)
+
+
+def _rate(name: str, counts: Counts, alone: Counts, alpha: float) -> Measurement:
+    low, high = rate_bounds(*alone, alpha)
+    return Measurement(name=name, value=counts[0] / counts[1], n=int(counts[1]), low=low, high=high, unit="share")
+
+
+def _percentile(name: str, values: pl.Series, quantile: float) -> Measurement:
+    value = values.quantile(quantile, interpolation="higher")
     return Measurement(name=name, value=value, n=values.len(), unit="ms")

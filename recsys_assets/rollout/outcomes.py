@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from recsys_assets.columns import EXPOSURES, FEEDBACK, GATEWAY_REQUESTS, UTC_TIME
-from recsys_assets.records import AnalysisPlan
+from recsys_assets.records import AnalysisPlan, MetricPlan
 
 FULL_RUNG = "full"
 UNKNOWN_USER = "unknown_user"
@@ -88,8 +88,8 @@ class Outcomes:
     unsettled: int
 
 
-def visitor_outcomes(logs: Logs, scope: Scope) -> Outcomes:
-    """One row for each visitor: how many shown items were clicked within the attribution window.
+def visitor_outcomes(logs: Logs, scope: Scope, metric: MetricPlan | None = None) -> Outcomes:
+    """One row for each visitor: what the metric (the plan's first, if none is given) counts in the attribution window.
 
     The window starts at the visitor's first answer since the canary began and never moves, so that a longer stay in
     one arm gives no more chances than in the other. Left out, each counted:
@@ -100,8 +100,9 @@ def visitor_outcomes(logs: Logs, scope: Scope) -> Outcomes:
       - unmatured: the window is still open, so late clicks may come, and may come later in one arm;
       - unsettled: came within SETTLE_SECONDS of a change of weight.
     """
+    metric = metric or scope.plan.all_metrics[0]
     seen = _windowed(logs, scope)
-    clicked = _clicks(logs, seen)
+    done = _acts(logs, seen, metric)
     window = timedelta(seconds=scope.plan.attribution_seconds)
     rows = (
         seen.group_by("visitor_id")
@@ -111,9 +112,9 @@ def visitor_outcomes(logs: Logs, scope: Scope) -> Outcomes:
             pl.col("mixed").any(),
             pl.col("degraded").any(),
         )
-        .join(clicked, on="visitor_id", how="left")
+        .join(done, on="visitor_id", how="left")
         .with_columns(
-            outcome=pl.col("clicked").fill_null(0).clip(upper_bound=scope.top_k).cast(pl.Float64),
+            outcome=pl.col("done").fill_null(0).clip(upper_bound=metric.cap or scope.top_k).cast(pl.Float64),
             open=pl.col("first_at") + window > scope.visible_until,
         )
         .sort("first_at", "visitor_id")
@@ -168,15 +169,23 @@ def _windowed(logs: Logs, scope: Scope) -> pl.DataFrame:
     )
 
 
-def _clicks(logs: Logs, seen: pl.DataFrame) -> pl.DataFrame:
-    """Distinct items that each visitor clicked among those shown, inside the window."""
+def counting_events(feedback: pl.DataFrame, metric: MetricPlan) -> pl.DataFrame:
+    """The events that the metric counts, each once."""
+    wanted = pl.col("event_type").is_in(metric.event_types)
+    acts = feedback.filter(wanted if metric.event_types else ~pl.col("event_type").is_in(_NOT_ENGAGEMENT))
+    return acts.unique("event_id", keep="first")
+
+
+def _acts(logs: Logs, seen: pl.DataFrame, metric: MetricPlan) -> pl.DataFrame:
+    """What each visitor did with the items shown, inside the window, as the metric counts it."""
     feedback = FEEDBACK.to_frame() if logs.feedback is None else logs.feedback
-    acts = feedback.filter(~pl.col("event_type").is_in(_NOT_ENGAGEMENT)).unique("event_id", keep="first")
+    counts = {"distinct_items": pl.col("item_id").n_unique(), "any_event": pl.lit(1), "events": pl.len()}
     return (
-        acts.join(seen.select("request_id", "visitor_id", "items", "window_end"), on="request_id")
+        counting_events(feedback, metric)
+        .join(seen.select("request_id", "visitor_id", "items", "window_end"), on="request_id")
         .filter(pl.col("item_id").is_in(pl.col("items")) & (pl.col("received_at") <= pl.col("window_end")))
         .group_by("visitor_id")
-        .agg(clicked=pl.col("item_id").n_unique())
+        .agg(done=counts[metric.statistic])
     )
 
 

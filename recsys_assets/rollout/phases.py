@@ -4,7 +4,8 @@ Here: `decide`. Not here: reading the world, acting on it (tick.py), the numbers
 
     gated -> shadow -> canary step 0..n -> baking (100 %, stable kept hot) -> champion
     a first release, with nobody to compare with: gated -> champion
-    ends: champion | rejected (before any user saw it) | held (nobody decided, or nobody looked after it) | rolled_back
+    ends: champion | rejected (before any user saw it) | rolled_back
+          held (nobody decided, nobody looked after it, or a pass became improbable: no harm is claimed)
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final, Literal
 
 from recsys_assets.platform.interface import ServiceStatus
 from recsys_assets.records import Decision, Outcome, Phase, Verdict
-from recsys_assets.rollout.evidence import ALL_CHECKS, COUNTED, GUARDRAILS, RATIO, STABLE
+from recsys_assets.rollout.evidence import ALL_CHECKS, COUNTED, GUARDRAILS, QUALITY, RATIO, STABLE
 from recsys_assets.rollout.route import RouteState, lease_is_over, planned_split, stable_service
 
 Action = Literal["hold", "advance", "promote", "roll_back", "reject", "pause"]
@@ -110,7 +111,18 @@ def _stop(world: World, now: datetime) -> Decision | None:
     if now >= route.deadline and route.paused is None and not _only_waits_for_a_person(world, now):
         why = f"no verdict by the deadline {route.deadline.isoformat(timespec='seconds')}"
         return _end(world, f"{why}: {'; '.join(_missing(world, now)) or 'nobody looked in time'}")
+    if live and route.paused is None and (futile := _futile(world)):
+        # No claim of harm: the digest is not denied and nothing is marked. But no user gains from more of it, either.
+        return _to(world, "roll_back", Phase.HELD, _reasons([futile]))
     return None
+
+
+def _futile(world: World) -> Verdict | None:
+    """The verdict by which a pass has become improbable, where routing and counting can be trusted."""
+    quality = world.named(QUALITY)
+    trusted = not world.open_questions(RATIO, COUNTED)
+    undecided = world.outcome(quality) is Outcome.INCONCLUSIVE
+    return quality if quality and quality.futile and undecided and trusted else None
 
 
 def _wait(world: World, now: datetime) -> Decision | None:

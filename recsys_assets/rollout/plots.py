@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from recsys_assets.rollout.analysis import quality_path
+from recsys_assets.rollout.metric_quality import quality_path
 from recsys_assets.rollout.outcomes import Outcomes, Scope
 from recsys_assets.rollout.route import RouteState
 from recsys_assets.rollout.shadow import Pairs

@@ -53,39 +53,83 @@ def mixture_boundary(time: Floats, rho: float, alpha: float) -> Floats:
     return bound
 
 
-def contrast_path(
-    outcome: Floats, is_canary: NDArray[np.bool_], propensity: Floats, *, factor: float, alpha: float, planned: float
-) -> ContrastPath:
-    """Asymptotic confidence sequence of `mean(canary) - factor * mean(stable)` [W21].
+@dataclass(frozen=True)
+class Scores:
+    """What each visitor adds to the contrast `mean(canary) - factor * mean(stable)`, in order of arrival.
+
+    At a true contrast of c the sums of `score - weight * c` are a martingale. `stable_mean` is stable's mean over the
+    visitors so far, weighted like the contrast.
+    """
+
+    score: Floats
+    weight: Floats
+    stable_mean: Floats
+    canary: NDArray[np.int64]
+    stable: NDArray[np.int64]
+
+
+def contrast_scores(
+    outcome: Floats,
+    is_canary: NDArray[np.bool_],
+    propensity: Floats,
+    *,
+    factor: float,
+    expected: Floats | None = None,
+) -> Scores:
+    """The scores of `mean(canary) - factor * mean(stable)` [W21].
 
     Visitors stand in order of arrival. `propensity` is the canary's share in force when each arrived, strictly between
     0 and 1; it may change from step to step, which pooled arm means would not survive (Simpson). Each score is
     augmented (doubly robust) with the arms' running means *before* this visitor, so it stays a martingale difference,
     and weighted by p(1 - p) [M18], so that a visitor at a share of 1 % does not count a hundred times.
+    `expected` is by how much this visitor's outcome is expected to differ from others', by what was known before the
+    visitor came; whatever it says, the scores stay martingale differences, and what it gets right is no longer noise.
 
     Assumes: assignment independent of the visitor given the share (the gateway's salted hash does that), outcomes with
     a finite third moment (ours are bounded), variances that settle. Coverage is asymptotic: the caller sets a burn-in.
-    `planned` is the intrinsic time, the sum of p(1 - p), at which the bounds should be tightest; fixed beforehand.
     """
     canary = is_canary.astype(np.float64)
     n_canary, mean_canary = _running(outcome, canary)
     n_stable, mean_stable = _running(outcome, 1.0 - canary)
-    before_canary = np.concatenate(([0.0], mean_canary[:-1]))
-    before_stable = np.concatenate(([0.0], mean_stable[:-1]))
+    own = np.zeros_like(outcome) if expected is None else expected
+    guess_canary = np.concatenate(([0.0], mean_canary[:-1])) + own
+    guess_stable = np.concatenate(([0.0], mean_stable[:-1])) + own
     weight = propensity * (1.0 - propensity)
-    score = weight * (before_canary - factor * before_stable)
-    score += (1.0 - propensity) * canary * (outcome - before_canary)
-    score -= propensity * (1.0 - canary) * factor * (outcome - before_stable)
+    score = weight * (guess_canary - factor * guess_stable)
+    score += (1.0 - propensity) * canary * (outcome - guess_canary)
+    score -= propensity * (1.0 - canary) * factor * (outcome - guess_stable)
+    stands_for = propensity * (1.0 - canary)
+    stable_mean = np.cumsum(stands_for * outcome) / np.maximum(np.cumsum(stands_for), 1e-12)
+    return Scores(score, weight, stable_mean, n_canary, n_stable)
+
+
+def contrast_path(scores: Scores, *, alpha: float, planned: float) -> ContrastPath:
+    """Asymptotic confidence sequence of the contrast [W21].
+
+    `planned` is the intrinsic time, the sum of p(1 - p), at which the bounds should be tightest; fixed beforehand.
+    """
+    time = np.cumsum(scores.weight)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        estimate = np.cumsum(scores.score) / time
+        deviation = np.sqrt(variance_path(scores))
+        half = deviation * mixture_boundary(time, mixture_rho(planned, alpha), alpha) / time
+    undefined = (scores.canary < 2) | (scores.stable < 2) | ~(deviation > 0)
+    estimate, half = np.where(undefined, np.nan, estimate), np.where(undefined, np.nan, half)
+    return ContrastPath(estimate, estimate - half, estimate + half, scores.canary, scores.stable)
+
+
+def variance_path(scores: Scores) -> Floats:
+    """The scores' variance for each unit of intrinsic time, as estimated after each visitor.
+
+    Sum of (score - weight * estimate)^2, expanded so that one pass gives it after every visitor.
+    """
+    score, weight = scores.score, scores.weight
     time = np.cumsum(weight)
     with np.errstate(invalid="ignore", divide="ignore"):
         estimate = np.cumsum(score) / time
-        # Sum of (score - weight * estimate)^2, expanded so that one pass gives it after every visitor.
         spread = np.cumsum(score**2) - 2 * estimate * np.cumsum(score * weight) + estimate**2 * np.cumsum(weight**2)
-        deviation = np.sqrt(np.maximum(spread, 0.0) / time)
-        half = deviation * mixture_boundary(time, mixture_rho(planned, alpha), alpha) / time
-    undefined = (n_canary < 2) | (n_stable < 2) | ~(deviation > 0)
-    estimate, half = np.where(undefined, np.nan, estimate), np.where(undefined, np.nan, half)
-    return ContrastPath(estimate, estimate - half, estimate + half, n_canary, n_stable)
+        variance: Floats = np.maximum(spread, 0.0) / time
+    return variance
 
 
 def _running(outcome: Floats, member: Floats) -> tuple[NDArray[np.int64], Floats]:
@@ -94,12 +138,13 @@ def _running(outcome: Floats, member: Floats) -> tuple[NDArray[np.int64], Floats
     return count.astype(np.int64), mean
 
 
-def rate_bounds(events: int, n: int, alpha: float) -> tuple[float, float]:
+def rate_bounds(events: float, n: float, alpha: float) -> tuple[float, float]:
     """Exact confidence sequence of a Bernoulli rate; each side, and both together, err with probability <= alpha.
 
     Robbins' beta mixture with Jeffreys' prior: the rates p at which the mixture's likelihood ratio
     B(s + 1/2, f + 1/2) / B(1/2, 1/2) / (p^s (1 - p)^f) stays below 1 / alpha [R70; Ville's inequality]. Holds for one
-    event as for a million, so harm shows early. Assumes: each request fails with the same probability given the past.
+    event as for a million, so harm shows early. Assumes: each request fails with the same probability given the past;
+    where requests of one user fail together, both counts are divided by the design effect first (relative_rates.py).
     """
     if not 0 <= events <= n:
         raise ValueError(f"{events} events of {n}")
@@ -129,7 +174,7 @@ def _edge(inside: Callable[[float], bool], outer: float, inner: float) -> float:
     return outer
 
 
-def difference_bounds(canary: tuple[int, int], stable: tuple[int, int], alpha: float) -> tuple[float, float]:
+def difference_bounds(canary: tuple[float, float], stable: tuple[float, float], alpha: float) -> tuple[float, float]:
     """Bounds of rate(canary) - rate(stable) from (events, n) of each; either errs with probability <= alpha.
 
     Two exact sequences at alpha / 2 each, by the union bound: valid whatever the order and share of the two arms.

@@ -48,14 +48,15 @@ def _world(desk: Desk, state: RouteState, now: datetime) -> World:
         route=state,
         services=services,
         approved=desk.ledger.approved(release.release_id),
-        # What was allowed when it opened stays so: an override that expires meanwhile ends no release.
-        denied=frozenset(desk.ledger.denied(state.release.opened_at)),
+        # What was allowed when it opened stays so: an override that expires, or that it spent, ends no release.
+        denied=frozenset(desk.ledger.denied(release.opened_at, for_release=release.release_id)),
     )
     if state.phase.is_end:
         return world
     if state.phase is Phase.GATED:
         return replace(world, gate=desk.gate(release.model))
-    logs = desk.metrics.logs(release.opened_at - timedelta(seconds=LOOK_BACK_SECONDS))
+    look_back = max(LOOK_BACK_SECONDS, release.plan.history_seconds)
+    logs = desk.metrics.logs(release.opened_at - timedelta(seconds=look_back))
     if state.phase is Phase.SHADOW:
         bundle = desk.bundle(release.model) if desk.bundle else None
         return replace(world, shadow=compare_shadow(logs, state, now=now), gate=bundle)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from recsys_assets.rollout.sequential import (
     contrast_path,
+    contrast_scores,
     difference_bounds,
     mixture_boundary,
     mixture_rho,
@@ -77,6 +78,10 @@ def test_looking_after_every_request_rarely_condemns_a_rate_that_is_right() -> N
     assert wrong / 300 <= 0.05
 
 
+def _path(outcome, canary, share, *, factor: float, planned: float):
+    return contrast_path(contrast_scores(outcome, canary, share, factor=factor), alpha=0.05, planned=planned)
+
+
 def _visitors(rng: np.random.Generator, n: int, effect: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     share = np.repeat([0.1, 0.25, 0.5], [n // 3, n // 3, n - 2 * (n // 3)])
     canary = rng.random(n) < share
@@ -90,7 +95,7 @@ def test_optional_stopping_keeps_the_error_rate_of_the_contrast() -> None:
     too_low = too_high = 0
     for _ in range(400):
         outcome, canary, share = _visitors(rng, 3_000, 0.0)
-        path = contrast_path(outcome, canary, share, factor=1.0, alpha=0.05, planned=300)
+        path = _path(outcome, canary, share, factor=1.0, planned=300)
         seen = (path.canary >= 50) & (path.stable >= 50)
         too_low += bool((path.high[seen] < 0).any())
         too_high += bool((path.low[seen] > 0).any())
@@ -104,18 +109,18 @@ def test_a_drifting_audience_does_not_bias_the_estimate() -> None:
     ends = []
     for _ in range(100):
         outcome, canary, share = _visitors(rng, 3_000, 0.0)
-        ends.append(contrast_path(outcome, canary, share, factor=1.0, alpha=0.05, planned=300).estimate[-1])
+        ends.append(_path(outcome, canary, share, factor=1.0, planned=300).estimate[-1])
     assert abs(np.mean(ends)) < 3 * np.std(ends) / 10
 
 
 def test_a_real_loss_is_found() -> None:
     outcome, canary, share = _visitors(np.random.default_rng(4), 6_000, -0.5)
-    path = contrast_path(outcome, canary, share, factor=0.9, alpha=0.05, planned=300)
+    path = _path(outcome, canary, share, factor=0.9, planned=300)
     assert path.high[-1] < 0
 
 
 def test_outcomes_that_never_vary_give_no_bound() -> None:
-    path = contrast_path(np.zeros(50), np.arange(50) % 2 == 0, np.full(50, 0.5), factor=1.0, alpha=0.05, planned=100)
+    path = _path(np.zeros(50), np.arange(50) % 2 == 0, np.full(50, 0.5), factor=1.0, planned=100)
     assert np.isnan(path.low).all()
     assert np.isnan(path.high).all()
 
