@@ -108,6 +108,15 @@ class Ledger:
         """All rows in order, or those of one release."""
         return self._read("WHERE release_id = ?", (release_id,)) if release_id else self._read("", ())
 
+    def after(self, seq: int) -> list[Event]:
+        """The rows that came after this one, in order. SQLite has one writer at a time: no row appears before it."""
+        return self._read("WHERE seq > ?", (seq,))
+
+    def last_seq(self) -> int:
+        """The number of the latest row, 0 where there is none."""
+        latest = self._read("WHERE seq = (SELECT max(seq) FROM events)", ())
+        return latest[0].seq if latest else 0
+
     def releases(self) -> list[ReleaseRow]:
         """Every release, oldest first, as its latest row tells."""
         rows: dict[str, ReleaseRow] = {}
@@ -119,9 +128,9 @@ class Ledger:
                 rows[event.release_id] = _changed_row(before, event)
         return list(rows.values())
 
-    def denied(self, now: datetime) -> dict[str, str]:
+    def denied(self, now: datetime, *, for_release: str = "") -> dict[str, str]:
         """Digests that were rolled back and that no override allows at `now`, with the release that did it."""
-        return denied_at(self.events(), now)
+        return denied_at(self.events(), now, for_release=for_release)
 
     def overrides(self) -> list[Event]:
         return [event for event in self.events() if event.kind == OVERRIDE]

@@ -259,3 +259,19 @@ def test_the_plan_on_the_route_is_the_one_that_was_promised(tmp_path: Path) -> N
     at, _ = desk(tmp_path)
     canary(at)
     assert standing(at).release == release()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "phase"),
+    [(Outcome.FAIL, Phase.REJECTED), (Outcome.INCONCLUSIVE, Phase.SHADOW), (Outcome.PASS, Phase.CANARY)],
+)
+def test_a_bundle_is_verified_once_more_before_users_see_it(tmp_path: Path, outcome: Outcome, phase: Phase) -> None:
+    """It passed when the release opened; somebody may have touched it since."""
+    at, _ = desk(tmp_path, bundle=lambda of: verdict("bundle", outcome, of.version))
+    champion_first(at)
+    open_release(at, model("2"), plan(shadow_requests=1), actor="test")
+    tick(at, actor="test")
+    assert standing(at).phase is Phase.SHADOW
+    world = look(at)
+    assert world is not None
+    assert decide(replace(world, shadow=verdict("shadow")), at.clock()).phase is phase
