@@ -65,7 +65,7 @@ def quality_path(scope: Scope, outcomes: Outcomes, *, factor: float, alpha: floa
 
 def evidence_of(scope: Scope, metric: MetricPlan, outcomes: Outcomes) -> tuple[Evidence, Scores]:
     """The log ratio of no loss against a loss of the metric's margin, after each visitor, and what it is made of."""
-    scores = quality_scores(outcomes, factor=1.0 - metric.margin)
+    scores = quality_scores(outcomes, factor=1.0 - metric.margin / 2)
     return evidence_path(scores, margin=metric.margin), scores
 
 

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from recsys_assets.rollout.sequential import Floats, Scores, variance_path
 
-# The boundary is set for this share of alpha. The rest pays for what only holds in the limit: estimated variance and
-# mean, and skewed outcomes.
-SPENT_ON_BOUNDARY: Final = 0.75
+# The boundaries are set for this share of alpha and of 1 - power. The rest pays for what only holds in the limit:
+# estimated variance and mean, and skewed outcomes.
+SPENT_ON_BOUNDARIES: Final = 0.9
 # Nothing is called futile before this share of the fixed sample's information: what is grossly worse is shown to be so
 # by then, and gets the name that it deserves.
 FUTILE_FROM: Final = 0.2
@@ -50,16 +50,16 @@ class Boundaries:
 
 
 def evidence_path(scores: Scores, *, margin: float) -> Evidence:
-    """Wald's ratio after each visitor, for scores with factor 1 - margin.
+    """Wald's ratio after each visitor, for scores with factor 1 - margin / 2, half-way between the two truths.
 
-    At a loss of the margin the contrast is 0, at no loss it is margin * mean(stable); in between and beyond, the ratio
-    drifts up or down. Mean and variance are those estimated so far, so each point is what a look then would have seen.
+    At no loss their contrast is margin * mean(stable) / 2, at a loss of the margin minus that, so that the ratio drifts
+    up or down alike. Mean and variance are those estimated so far: each point is what a look then would have seen.
     """
     time = np.cumsum(scores.weight)
     effect = margin * scores.stable_mean
     with np.errstate(invalid="ignore", divide="ignore"):
         variance = variance_path(scores)
-        log_ratio = effect * (np.cumsum(scores.score) - effect * time / 2.0) / variance
+        log_ratio = effect * np.cumsum(scores.score) / variance
         information = effect**2 * time / variance
     defined = (scores.canary >= 2) & (scores.stable >= 2) & (variance > 0)
     return Evidence(np.where(defined, log_ratio, 0.0), np.where(defined, information, 0.0))
@@ -72,10 +72,11 @@ def boundaries(alpha: float, power: float | None) -> Boundaries:
     whether or not anybody stops for futility [Ville's inequality]. The lower boundary makes a truth of no loss reach
     the upper one first with probability `power`: there the inverse of the ratio is such a martingale.
     """
-    spent = SPENT_ON_BOUNDARY * alpha
+    spent = SPENT_ON_BOUNDARIES * alpha
     if power is None:
         return Boundaries(-math.log(spent), None, math.inf)
-    lower = math.log((1.0 - power * spent) / (1.0 - power))
+    missed = SPENT_ON_BOUNDARIES * (1.0 - power)
+    lower = math.log((1.0 - (1.0 - missed) * spent) / missed)
     return Boundaries(-math.log(spent), lower, FUTILE_FROM * fixed_information(alpha, power))
 
 
