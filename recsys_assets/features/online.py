@@ -7,6 +7,7 @@ to do when the store does not answer. A parity test holds it to Feast's own SDK,
 from __future__ import annotations
 
 import sqlite3
+import stat
 import struct
 import time
 from collections.abc import Iterable
@@ -37,7 +38,9 @@ class OnlineReader:
     """
 
     def __init__(self, path: Path | str, *, view: Literal["user_features", "item_features"] = "user_features") -> None:
-        self._uri = Path(path).absolute().as_uri() + "?mode=ro"
+        self._path = Path(path).absolute()
+        self._uri = self._path.as_uri() + "?mode=ro"
+        _message_class()  # built now, as the first request would have to wait for it
         self._key = _KEYS[view]
         # One of our own two names, never a caller's; SQLite takes no parameter in the place of a table.
         self._query = f'SELECT feature_name, value, event_ts FROM "{_PROJECT}_{view}" WHERE entity_key = ?'  # noqa: S608
@@ -50,11 +53,14 @@ class OnlineReader:
         """The row of this view's entity; OnlineStoreUnavailable when there is no answer before the deadline."""
         deadline = time.monotonic() + timeout_ms / 1000
         try:
+            if not stat.S_ISREG(self._path.stat().st_mode):
+                # Opening a pipe or a device could wait for ever, and no deadline of SQLite's covers that.
+                raise OSError(f"{self._path} is no file")
             with closing(sqlite3.connect(self._uri, uri=True, timeout=timeout_ms / 1000)) as connection:
                 connection.set_progress_handler(lambda: time.monotonic() > deadline, 200)
                 rows = connection.execute(self._query, (entity_key(self._key, entity),)).fetchall()
             row = _decode(rows)
-        except (sqlite3.Error, ValueError, TypeError, OSError) as broken:
+        except (sqlite3.Error, ValueError, TypeError, OverflowError, OSError) as broken:
             raise OnlineStoreUnavailable(f"online store: {type(broken).__name__}: {broken}") from broken
         if time.monotonic() > deadline:
             raise OnlineStoreUnavailable(f"online store: the answer took longer than {timeout_ms} ms")

@@ -6,25 +6,29 @@ Here: requests in, responses out. Not here: loading (server.py), shapes (protoco
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from time import perf_counter
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 
 from recsys_assets.recommender.profiles import UserProfile
 from recsys_assets.serving import protocol_v1, protocol_v2
 from recsys_assets.serving.exposures import ExposureLog, exposure_line
-from recsys_assets.serving.faults import Faults
+from recsys_assets.serving.faults import Faults, stopped_moving
 from recsys_assets.serving.http import JSON, Caller, add_error_answers, caller_of, read_body
-from recsys_assets.serving.ladder import RANKER_FAILURES, RUNGS, Answer, Ladder
+from recsys_assets.serving.ladder import RUNGS, Answer, Ladder, Lookup, Question
 from recsys_assets.serving.metadata import add_metadata, check_model
 from recsys_assets.serving.metrics import CONTENT_TYPE, ServerMetrics
 from recsys_assets.serving.online import OnlineLookups
+from recsys_assets.serving.patience import Missed, Patience
 from recsys_assets.serving.protocol import Ask, Malformed, dumps, refuse
 
+_RANKER_FLAGS: Final = {"slow": "ranker_slow", "unavailable": "ranker_failed", "paused": "ranker_paused"}
 Render = Callable[[Sequence[Answer]], dict[str, Any]]
 
 
@@ -36,6 +40,8 @@ class Served:
     version: str
     ladder: Ladder
     lookups: OnlineLookups
+    ranker: Patience[Any]
+    known_users: Sequence[str]
     exposures: ExposureLog
     faults: Faults
     metrics: ServerMetrics
@@ -89,7 +95,7 @@ class Inference:
             response = self._respond(answers, render, caller, started)
         except Malformed as malformed:
             response = Response(malformed.body(), malformed.status, media_type=JSON)
-        response.headers["x-request-id"] = caller.request_id
+        response.headers["x-request-id"] = caller.request_id.encode("utf-8").decode("latin-1")  # as it came
         response.headers["x-model-version"] = served.version
         served.metrics.answered(
             variant=caller.variant,
@@ -103,27 +109,44 @@ class Inference:
         served = self._served
         if caller.is_visitor and (delay := served.faults.delay_seconds(caller.request_id)):
             await asyncio.sleep(delay)
-        plain = [ask.user_id for ask in asks if ask.profile is None]
-        found = dict(zip(plain, await asyncio.gather(*map(served.lookups.user, plain)), strict=True))
+        stale = caller.is_visitor and served.faults.stale(caller.request_id)
+        found = await self._look_up([ask.user_id for ask in asks if ask.profile is None])
         answers = []
         for number, ask in enumerate(asks):
             if number:
                 await asyncio.sleep(0)  # lets other requests in between the instances of a large one
             if ask.profile is not None:
-                answers.append(self._rank_given(ask, number))
+                answers.append(await self._rank_given(ask, number))
                 continue
-            late = perf_counter() - started > served.deadline_seconds
-            answers.append(served.ladder.answer(ask.user_id, ask.k, found[ask.user_id], late=late))
+            lookup = stopped_moving(found[ask.user_id]) if stale else found[ask.user_id]
+            opened = served.ladder.open(ask.user_id, ask.k, lookup)
+            answers.append(opened if isinstance(opened, Answer) else await self._ask_ranker(opened, started))
         return served.faults.cross(answers, caller.request_id) if caller.is_visitor else answers
 
-    def _rank_given(self, ask: Ask, number: int) -> Answer:
-        given = ask.profile
+    async def _look_up(self, users: Sequence[str]) -> dict[str, Lookup]:
+        user = self._served.lookups.user
+        if len(users) == 1:
+            return {users[0]: await user(users[0])}
+        return dict(zip(users, await asyncio.gather(*map(user, users)), strict=True))
+
+    async def _ask_ranker(self, question: Question, started: float) -> Answer:
+        served = self._served
+        if perf_counter() - started > served.deadline_seconds:
+            return served.ladder.close(question, None, "late")
+        ranking = await served.ranker.call(partial(served.ladder.rank, question))
+        if isinstance(ranking, Missed):
+            return served.ladder.close(question, None, _RANKER_FLAGS[ranking.why])
+        return served.ladder.close(question, ranking)
+
+    async def _rank_given(self, ask: Ask, number: int) -> Answer:
+        given, where = ask.profile, f"instances[{number}].profile"
         assert given is not None
         profile = UserProfile(ask.user_id, given.features, given.recent_items, given.recent_times)
-        try:
-            return self._served.ladder.answer_given(profile, ask.k)
-        except RANKER_FAILURES as failed:
-            refuse(f"instances[{number}].profile", f"cannot be ranked: {failed}")
+        rank = partial(self._served.ladder.answer_given, profile, ask.k)
+        answer: Answer | Missed = await self._served.ranker.call(rank)
+        if isinstance(answer, Missed):
+            refuse(where, f"cannot be ranked: {answer.why}", status=422 if answer.why == "unavailable" else 503)
+        return answer
 
     def _respond(self, answers: Sequence[Answer], render: Render, caller: Caller, started: float) -> Response:
         if caller.is_answered and self._served.faults.fails(caller.request_id):
@@ -159,7 +182,17 @@ class Inference:
 
 def build_app(served: Served) -> FastAPI:
     """The application of one loaded model version."""
-    app = FastAPI(title=served.name, version=served.version, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @asynccontextmanager
+    async def primed(_: FastAPI) -> AsyncIterator[None]:
+        await served.lookups.prime(served.known_users)
+        yield
+        served.lookups.close()
+        served.ranker.close()
+
+    app = FastAPI(
+        title=served.name, version=served.version, docs_url=None, redoc_url=None, openapi_url=None, lifespan=primed
+    )
     inference = Inference(served)
     app.add_api_route("/v1/models/{name}:predict", inference.v1, methods=["POST"], response_model=None)
     app.add_api_route("/v2/models/{name}/infer", inference.v2, methods=["POST"], response_model=None)

@@ -9,13 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from recsys_assets.serving.ladder import Answer
+from recsys_assets.columns import EVENT_TIME
+from recsys_assets.recommender.profiles import RECENT_ITEMS, RECENT_TIMES
+from recsys_assets.serving.ladder import Answer, Lookup
 
 Fault = Literal["slow", "failing", "crossed_users", "worse", "stale_features"]
 FAULTS: Final[tuple[Fault, ...]] = ("slow", "failing", "crossed_users", "worse", "stale_features")
 SLOW_SECONDS: Final = 0.3
+STALE_DAYS: Final = 14
 # The share of requests that a fault meets where nothing else is said.
 SHARES: Final[dict[Fault, float]] = {"failing": 0.3, "worse": 0.8}
 
@@ -70,7 +74,7 @@ class Faults:
         return drill is not None and drill.meets(request_id)
 
     def stale(self, request_id: str = "") -> bool:
-        """Whether this request finds an online store that stopped moving (stale.py)."""
+        """Whether this request finds an online store that stopped moving."""
         drill = self._now("stale_features")
         return drill is not None and drill.meets(request_id)
 
@@ -86,3 +90,20 @@ class Faults:
             replace(own, items=other.items[: len(own.items)], scores=other.scores[: len(own.items)])
             for own, other in zip(answers, [others[n % len(others)] for n in range(len(answers))], strict=True)
         ]
+
+
+def stopped_moving(lookup: Lookup, days: int = STALE_DAYS) -> Lookup:
+    """What a store that stopped moving `days` before would say: the user's events up to then, or nothing of a user who
+    came later. A store that said nothing, or nothing sensible, says the same."""
+    row = lookup.row
+    until = row.get(EVENT_TIME) if row else None
+    items, times = (row.get(RECENT_ITEMS), row.get(RECENT_TIMES)) if row else (None, None)
+    if row is None or not isinstance(until, datetime) or not isinstance(items, list) or not isinstance(times, list):
+        return lookup
+    stopped = until - timedelta(days=days)
+    known = [(item, at) for item, at in zip(items, times, strict=False) if at < stopped.timestamp()]
+    if not known:
+        return Lookup()
+    return Lookup(
+        {**row, EVENT_TIME: stopped, RECENT_ITEMS: [i for i, _ in known], RECENT_TIMES: [t for _, t in known]}
+    )

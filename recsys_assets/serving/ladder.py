@@ -54,11 +54,24 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Question:
+    """What only the ranker can answer, and what is known about it already."""
+
+    profile: UserProfile
+    k: int
+    at: datetime
+    rung: Rung
+    flags: tuple[str, ...]
+    state: int
+
+
+@dataclass(frozen=True)
 class _Kept:
-    """A user's last ranking, with the state of knowledge that it came from."""
+    """A user's last ranking, with the state of knowledge that it came from, and whether the store had a part in it."""
 
     state: int
     ranking: Ranking
+    with_store: bool
 
 
 class Ladder:
@@ -69,24 +82,50 @@ class Ladder:
         self._cache: OrderedDict[str, _Kept] = OrderedDict()
 
     def answer(self, user_id: str, k: int, lookup: Lookup, *, late: bool = False) -> Answer:
-        """The best answer possible. `late`: the request used its time up waiting, so the ranker is left out."""
+        """The best answer possible, ranked here and now. `late`: the time is used up, so the ranker is left out."""
+        opened = self.open(user_id, k, lookup)
+        if isinstance(opened, Answer):
+            return opened
+        if late:
+            return self.close(opened, None, "late")
+        try:
+            return self.close(opened, self.rank(opened))
+        except RANKER_FAILURES:
+            return self.close(opened, None, "ranker_failed")
+
+    def open(self, user_id: str, k: int, lookup: Lookup) -> Answer | Question:
+        """The answer where it needs no ranker, else what to ask it."""
         at = self._moment(lookup)
+        kept = self._kept(user_id, k)
+        if lookup.failure is not None and kept:
+            # What the store said last is more than what the bundle knows: the snapshot is never the newer one.
+            flags = (lookup.failure, "last_known") if kept.with_store else (lookup.failure,)
+            return self._again(user_id, k, kept, "no_online_store", flags)
         profile, rung, flags = self._profile(user_id, lookup, at)
         if profile is None:
             return self._popular(user_id, k, (), flags)
         state = _state(profile, at)
-        kept = self._kept(user_id, k)
         if kept and kept.state == state:
             # Nothing is known that was not known then, so the ranker would say the same again.
-            self._cache.move_to_end(user_id)
-            return Answer(user_id, kept.ranking.items[:k], kept.ranking.scores[:k], rung, flags)
-        if not late and (ranking := self._rank(profile, k, at)):
-            self._keep(user_id, _Kept(state, ranking))
-            return Answer(user_id, ranking.items, ranking.scores, rung, flags)
-        flags = (*flags, "late" if late else "ranker_failed")
-        if kept:
-            return Answer(user_id, kept.ranking.items[:k], kept.ranking.scores[:k], "cached", flags)
-        return self._popular(user_id, k, profile.recent_items, flags)
+            return self._again(user_id, k, kept, rung, flags)
+        return Question(profile, k, at, rung, flags, state)
+
+    def rank(self, question: Question) -> Ranking:
+        """Ask the ranker; raises one of RANKER_FAILURES. The only part that another thread may run."""
+        ranking = self._recommender.recommend(question.profile, k=question.k, at=question.at)
+        if not ranking.items or not all(map(math.isfinite, ranking.scores)):
+            raise ValueError("the ranker gave no item, or a score that is no number")
+        return ranking
+
+    def close(self, question: Question, ranking: Ranking | None, why: str = "") -> Answer:
+        """The answer with this ranking, or without one for this reason."""
+        user_id, k, flags = question.profile.user_id, question.k, question.flags
+        if ranking is not None:
+            self._keep(user_id, _Kept(question.state, ranking, question.rung == "full"))
+            return Answer(user_id, ranking.items, ranking.scores, question.rung, flags)
+        if kept := self._kept(user_id, k):
+            return self._again(user_id, k, kept, "cached", (*flags, why))
+        return self._popular(user_id, k, question.profile.recent_items, (*flags, why))
 
     def answer_given(self, profile: UserProfile, k: int) -> Answer:
         """Rank a profile that came with the request: nothing is merged, cached or excused."""
@@ -105,8 +144,11 @@ class Ladder:
             # Without the store nobody knows whether this user is new: not excused as unknown.
             flags = (lookup.failure,) if snapshot else (lookup.failure, "not_in_snapshot")
             return snapshot, "no_online_store", flags
+        if lookup.row is None and snapshot:
+            # Everybody in the bundle has a row: a store without it is behind the model, or lost it.
+            return snapshot, "no_online_store", ("no_online_row",)
         if lookup.row is None:
-            return snapshot, "full", ("no_online_row",) if snapshot else ("unknown_user",)
+            return None, "full", ("unknown_user",)
         try:
             merged = merge(user_id, snapshot, lookup.row, at=at)
         except RANKER_FAILURES:
@@ -115,17 +157,14 @@ class Ladder:
             return snapshot, "no_online_store", ("online_row_stale",)
         return merged, "full", ()
 
-    def _rank(self, profile: UserProfile, k: int, at: datetime) -> Ranking | None:
-        try:
-            ranking = self._recommender.recommend(profile, k=k, at=at)
-        except RANKER_FAILURES:
-            return None
-        usable = bool(ranking.items) and all(map(math.isfinite, ranking.scores))
-        return ranking if usable else None
-
     def _kept(self, user_id: str, k: int) -> _Kept | None:
         kept = self._cache.get(user_id)
         return kept if kept and len(kept.ranking.items) >= k else None
+
+    def _again(self, user_id: str, k: int, kept: _Kept, rung: Rung, flags: tuple[str, ...]) -> Answer:
+        if user_id in self._cache:
+            self._cache.move_to_end(user_id)
+        return Answer(user_id, kept.ranking.items[:k], kept.ranking.scores[:k], rung, flags)
 
     def _keep(self, user_id: str, kept: _Kept) -> None:
         self._cache[user_id] = kept
@@ -139,11 +178,16 @@ class Ladder:
 
 
 def merge(user_id: str, snapshot: UserProfile | None, row: Mapping[str, Any], *, at: datetime) -> UserProfile | None:
-    """The online row, brought forward to `at`, over the bundle's snapshot; None where the row is the older one."""
+    """The online row, brought forward to `at`, over the bundle's snapshot; None where the row is the older one.
+
+    Raises one of RANKER_FAILURES where the row makes no sense.
+    """
     items = [str(item) for item in row.get(RECENT_ITEMS) or ()]
     times = [float(time) for time in row.get(RECENT_TIMES) or ()]
     if len(items) != len(times):
-        return None
+        raise ValueError(f"{len(items)} recent items and {len(times)} times")
+    if not all(math.isfinite(number) for number in (*times, *row.values()) if isinstance(number, int | float)):
+        raise ValueError("a number that is none")
     if snapshot and snapshot.recent_times and (not times or times[-1] < snapshot.recent_times[-1]):
         return None
     numbers = {name: value for name, value in row.items() if _is_number(value)}

@@ -1,23 +1,22 @@
-"""Asking the online store under a deadline, and not asking it again at once when it did not answer.
+"""Asking the online store for users, with no more patience than it deserves.
 
-Here: deadline, threads and the breaker. Not here: how a row is read (features/online.py) or what is done without it.
+Here: what is asked, and the flags that tell how it went. Not here: deadlines and trust (patience.py), how a row is read
+(features/online.py), or what is done without it (ladder.py).
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Final, Protocol
 
 from recsys_assets.serving.ladder import Lookup
+from recsys_assets.serving.patience import Missed, Patience
 
-FAILURES_BEFORE_PAUSE = 3
-PAUSE_SECONDS = 1.0
-_THREADS = 4
-# The reader keeps its own deadline. This is for one that hangs, with room for the waiting on a busy machine, which is
-# not the store's doing.
-_HANGING = 3.0
+# A read below this is not worth giving up: a busy machine takes as long at times.
+LEAST_SECONDS: Final = 0.008
+_PRIMING_SECONDS: Final = 0.1
+_PRIMING_READS: Final = 32
 
 
 class ReadsUsers(Protocol):
@@ -27,7 +26,7 @@ class ReadsUsers(Protocol):
 
 
 class OnlineLookups:
-    """The store behind a deadline. After three failures in a row it is left alone for a second."""
+    """The store behind its deadline: `timeout_ms` at the most, and soon much less."""
 
     def __init__(
         self,
@@ -37,35 +36,23 @@ class OnlineLookups:
         failures: tuple[type[Exception], ...],
         now: Callable[[], float],
     ) -> None:
-        self._reader, self._timeout_ms, self._now = reader, timeout_ms, now
-        self._failures = failures
-        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="online")
-        self._failed_in_a_row, self._failed_at, self._paused_until = 0, 0.0, 0.0
+        self._reader, self._timeout_ms = reader, timeout_ms
+        self._patience: Patience[Mapping[str, Any] | None] = Patience(
+            "online", failures=failures, least_seconds=LEAST_SECONDS, most_seconds=timeout_ms / 1_000, now=now
+        )
 
     async def user(self, user_id: str) -> Lookup:
         """The user's row, or the reason why there is none: never an error."""
-        if self._now() < self._paused_until:
-            return Lookup(failure="online_store_paused")
-        started = self._now()
-        running = asyncio.get_running_loop().run_in_executor(
-            self._pool, self._reader.read_user, user_id, self._timeout_ms
-        )
-        try:
-            row = await asyncio.wait_for(running, self._timeout_ms * _HANGING / 1_000)
-        except TimeoutError:
-            return self._failed("online_store_slow", started)
-        except self._failures:
-            return self._failed("online_store_unavailable", started)
-        self._failed_in_a_row = 0
-        return Lookup(row=row)
+        row = await self._patience.call(self._read(user_id))
+        return Lookup(failure=f"online_store_{row.why}") if isinstance(row, Missed) else Lookup(row=row)
 
-    def _failed(self, reason: str, started: float) -> Lookup:
-        # Requests that waited side by side met one failure, not many.
-        self._failed_in_a_row += started >= self._failed_at
-        self._failed_at = self._now()
-        if self._failed_in_a_row >= FAILURES_BEFORE_PAUSE:
-            self._paused_until = self._now() + PAUSE_SECONDS
-        return Lookup(failure=reason)
+    async def prime(self, users: Sequence[str]) -> None:
+        """Before the first request: learn how fast the store is, or that it is not there."""
+        reads = [self._read(user) for user in users[:_PRIMING_READS]]
+        await self._patience.prime(reads, within_seconds=_PRIMING_SECONDS)
+
+    def _read(self, user_id: str) -> Callable[[], Mapping[str, Any] | None]:
+        return partial(self._reader.read_user, user_id, self._timeout_ms)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._patience.close()

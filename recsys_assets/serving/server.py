@@ -9,9 +9,7 @@ import argparse
 import json
 import os
 import sys
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,40 +140,12 @@ def serve(options: Options) -> None:
 
     import uvicorn
 
-    from recsys_assets.features.online import OnlineReader, OnlineStoreUnavailable
-    from recsys_assets.serving.app import Served, build_app
-    from recsys_assets.serving.exposures import ExposureLog
-    from recsys_assets.serving.faults import FAULTS, Faults
+    from recsys_assets.serving.app import build_app
+    from recsys_assets.serving.assembly import assemble
     from recsys_assets.serving.http import KEEP_ALIVE_SECONDS
-    from recsys_assets.serving.ladder import Ladder
-    from recsys_assets.serving.metrics import ServerMetrics
-    from recsys_assets.serving.online import OnlineLookups
-    from recsys_assets.serving.switch import Switch, switch_path
 
-    service = options.service or f"{manifest.model}-v{manifest.version}"
-    served = Served(
-        name=manifest.model,
-        version=manifest.version,
-        ladder=Ladder(recommender, cached_users=options.cached_users),
-        lookups=OnlineLookups(
-            OnlineReader(options.online_store),
-            timeout_ms=options.online_timeout_ms,
-            failures=(OnlineStoreUnavailable,),
-            now=time.monotonic,
-        ),
-        exposures=ExposureLog(options.home / "logs" / "exposures" / f"{service}.jsonl"),
-        faults=Faults(
-            next((fault for fault in FAULTS if fault == options.fault), None),
-            Switch(switch_path(options.home, service), clock=time.monotonic, wall=time.time)
-            if options.drills
-            else None,
-        ),
-        metrics=ServerMetrics(model=manifest.model, model_version=manifest.version),
-        deadline_seconds=options.deadline_ms / 1_000,
-        now=lambda: datetime.now(UTC),
-    )
     uvicorn.run(
-        build_app(served),
+        build_app(assemble(options, manifest, recommender)),
         host=options.host,
         port=options.port,
         log_level="warning",

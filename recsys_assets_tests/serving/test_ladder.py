@@ -80,7 +80,7 @@ def test_a_row_that_makes_no_sense_is_not_used(broken: dict[str, Any]) -> None:
 
 
 def test_a_known_user_whom_the_store_does_not_know_is_ranked_by_the_snapshot() -> None:
-    assert told(Ladder(Ranker()).answer("known", 2, NOBODY)) == ("full", "after-old", ("no_online_row",))
+    assert told(Ladder(Ranker()).answer("known", 2, NOBODY)) == ("no_online_store", "after-old", ("no_online_row",))
 
 
 def test_a_user_newer_than_the_model_is_ranked_by_the_online_row_alone() -> None:

@@ -71,7 +71,7 @@ def test_no_store_then_garbage_then_a_lock_then_a_store_that_is_well(patient: Ru
     store.unlink()
     write_store(store, "newcomer", ["i00", "i02"])
     assert settled(patient, "newcomer", "full")["flags"] == []
-    assert settled(patient, "u03", "full")["flags"] == ["no_online_row"]
+    assert settled(patient, "u03", "no_online_store")["flags"] == ["no_online_row"]
     assert settled(patient, "nobody", "popular")["flags"] == ["unknown_user"]
 
     with sqlite3.connect(store, isolation_level=None) as holder:
@@ -86,7 +86,7 @@ def test_no_store_then_garbage_then_a_lock_then_a_store_that_is_well(patient: Ru
 
 
 def test_items_seen_since_training_are_left_out_of_the_next_answer(patient: Running, store: Path) -> None:
-    first = settled(patient, "u03", "full")
+    first = settled(patient, "u03", "no_online_store")  # its store knows a newcomer only
     best = str(first["items"][0]["item_id"])  # type: ignore[index]
     store.unlink()
     write_store(store, "u03", [best])
