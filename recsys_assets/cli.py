@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from recsys_assets.rollout import cli as releases
+from recsys_assets.serving import token_cli
 from recsys_assets.settings import ConfigError, Settings, load_settings
 
 app = typer.Typer(
@@ -90,11 +91,27 @@ def check_config(
     path: Annotated[Path | None, typer.Argument(help="A config file; without it the one in force.")] = None,
 ) -> None:
     """Read the configuration and say what is wrong with it, all at once."""
+    from recsys_assets.notifications.receivers import receivers
+
     settings = load_settings(config=path)
+    receivers(settings)
     typer.echo(f"{settings.config_file}: in order; state lives in {settings.home}")
 
 
-app.registered_commands.extend(releases.app.registered_commands)
+app.registered_commands.extend(c for c in releases.app.registered_commands if c.callback is not releases.status)
+
+
+@app.command()
+def status() -> None:
+    """Every release: version, phase, the canary's weight, why it stands there, who saw what; and who waits for you."""
+    from recsys_assets.notifications.standing import standing_lines
+
+    releases.status()
+    for line in standing_lines(_settings()):
+        typer.echo(line)
+
+
+app.add_typer(token_cli.app)
 
 
 def main() -> None:

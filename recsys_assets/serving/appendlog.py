@@ -31,11 +31,13 @@ class AppendLog:
         self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as held:
-            os.close(self._descriptor)
-            raise AppendBusy(f"{path}: another process writes it") from held
-        self.repaired_bytes = _cut_torn_tail(self._descriptor)
-        _sync_folder(path.parent)
+            self.repaired_bytes = _cut_torn_tail(self._descriptor)
+            sync_folder(path.parent)
+        except OSError as failed:
+            os.close(self._descriptor)  # and with it the lock
+            if isinstance(failed, BlockingIOError):
+                raise AppendBusy(f"{path}: another process writes it") from failed
+            raise
 
     def append(self, lines: bytes) -> None:
         """Write whole lines in one call: a process that is killed leaves all of them, or a tail that is cut later."""
@@ -87,7 +89,8 @@ def _cut_torn_tail(descriptor: int) -> int:
     return size - end
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Return when the names in the folder would survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

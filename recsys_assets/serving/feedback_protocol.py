@@ -35,7 +35,8 @@ def parse(raw: bytes) -> list[Event]:
     return parse_body(raw, _Batch).events
 
 
-def feedback_line(event: Event, received_at: datetime) -> bytes:
-    """One row of columns.FEEDBACK as a line of JSON."""
+def feedback_line(event: Event, received_at: datetime, *, client: str | None = None) -> bytes:
+    """One row of columns.FEEDBACK as a line of JSON, and beside it whose token it came with."""
     row = {**event.model_dump(), "received_at": received_at.isoformat(timespec="microseconds")}
+    row |= {"client": client} if client else {}
     return orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
