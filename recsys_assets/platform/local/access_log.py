@@ -1,21 +1,26 @@
 """Reads the gateway's access log into rows of columns.GATEWAY_REQUESTS.
 
-Here: tolerant reading of a file that Envoy is writing. Not here: what the numbers mean.
+Here: tolerant reading of files that Envoy is writing. Not here: what the numbers mean, or places in files (tail.py).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+import orjson
 import polars as pl
 
 from recsys_assets.columns import GATEWAY_REQUESTS
+from recsys_assets.tail import Lines, LogFormat, read_whole
 
 FILE: Final = "access.jsonl"
+# A log that was moved aside keeps the beginning of its name: access-1.jsonl, access.jsonl.1.
+_MOVED_ASIDE: Final = "access*.jsonl*"
+_OTHERS: Final = (".gz", ".zst", ".tmp", ".lock")
 # Lines stand in the order in which requests ended; none takes longer than this.
 _LONGEST: Final = timedelta(minutes=2)
 _NOT_RECOMMENDATIONS: Final = frozenset({"feedback", "refused", None, "", "-"})
@@ -29,21 +34,29 @@ def read_gateway_requests(folder: Path, since: datetime | None = None) -> pl.Dat
     variant's server was dead and stable answered in its place: that counts against the variant. `variant` is null where
     the request never got that far. A client error without a visitor, and feedback, are no rows.
     """
-    path = folder / FILE
-    if not path.exists():
-        return pl.DataFrame(schema=GATEWAY_REQUESTS)
-    with path.open("rb") as file:
-        _seek(file, path.stat().st_size, since)
-        rows = [_row(line) for line in _parsed(file) if line.get("route") not in _NOT_RECOMMENDATIONS]
-    frame = pl.DataFrame(rows, schema=GATEWAY_REQUESTS, orient="row")
-    return frame if since is None else frame.filter(pl.col("served_at") >= since)
+    return read_whole(folder, GATEWAY_LOG, since)
 
 
-def _seek(file: BinaryIO, size: int, since: datetime | None) -> None:
+def _files(folder: Path, since: datetime | None) -> Sequence[Path]:
+    """The present log last, before it those moved aside, oldest first; without those last written before `since`."""
+    moved = []
+    for path in folder.glob(_MOVED_ASIDE):
+        if path.name == FILE or path.suffix in _OTHERS:
+            continue
+        try:
+            written = path.stat().st_mtime
+        except FileNotFoundError:
+            continue
+        if since is None or written >= (since - _LONGEST).timestamp():
+            moved.append((written, path.name, path))
+    return [*(path for _, _, path in sorted(moved)), folder / FILE]
+
+
+def _begin(file: BinaryIO, since: datetime | None) -> int:
     """Halve the file until just before the first line that may matter, so that reading the newest stays cheap."""
     if since is None:
-        return
-    low, high, wanted = 0, size, since.astimezone(UTC) - _LONGEST
+        return 0
+    low, high, wanted = 0, file.seek(0, 2), since.astimezone(UTC) - _LONGEST
     while high - low > _SMALL:
         middle = (low + high) // 2
         file.seek(middle)
@@ -53,9 +66,17 @@ def _seek(file: BinaryIO, size: int, since: datetime | None) -> None:
             high = middle
         else:
             low = middle
+    if not low:
+        return 0
     file.seek(low)
-    if low:
-        file.readline()
+    file.readline()
+    return file.tell()
+
+
+def _rows(lines: Lines) -> pl.DataFrame:
+    found = _parsed(BytesIO(lines.content))
+    rows = [_row(line) for line in found if line.get("route") not in _NOT_RECOMMENDATIONS]
+    return pl.DataFrame(rows, schema=GATEWAY_REQUESTS, orient="row")
 
 
 def _parsed(lines: Iterable[bytes]) -> Iterable[Mapping[str, Any]]:
@@ -64,8 +85,8 @@ def _parsed(lines: Iterable[bytes]) -> Iterable[Mapping[str, Any]]:
         if not line.endswith(b"\n"):
             continue
         try:
-            parsed = json.loads(line)
-        except ValueError:
+            parsed = orjson.loads(line)
+        except orjson.JSONDecodeError:
             continue
         if isinstance(parsed, dict) and "served_at" in parsed:
             yield parsed
@@ -89,3 +110,6 @@ def _row(line: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _time(line: Mapping[str, Any]) -> datetime:
     return datetime.fromisoformat(str(line["served_at"]))
+
+
+GATEWAY_LOG: Final = LogFormat(GATEWAY_REQUESTS, "served_at", _files, _rows, begin=_begin)
