@@ -16,8 +16,10 @@ import pytest
 
 from recsys_assets.platform.interface import INFERENCE_SERVICE, Unavailable
 from recsys_assets.platform.local import stack
-from recsys_assets.platform.local.programs import COLLECTOR, ENVOY, RECONCILER
-from recsys_assets.platform.local.reconciler import only_one
+from recsys_assets.platform.local.locks import only_one
+from recsys_assets.platform.local.processes import is_alive
+from recsys_assets.platform.local.programs import COLLECTOR, ENVOY, KEEPER, RECONCILER
+from recsys_assets.platform.local.store import is_locked
 from recsys_assets.platform.local.supervisor import Supervisor, socket_path
 from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.settings import Settings
@@ -90,18 +92,88 @@ def test_three_starters_at_once_start_one_stack(settings: Settings) -> None:
     assert len(names) == 1
 
 
-def test_a_killed_supervisor_leaves_orphans_that_the_next_start_replaces(settings: Settings) -> None:
+def kill_supervisor(settings: Settings) -> None:
+    supervisor = next(p for p in processes(settings) if "supervisor.supervisord" in p.cmdline())
+    supervisor.kill()
+    eventually(lambda: not is_alive(supervisor.pid))
+
+
+def test_a_killed_supervisor_is_brought_back_and_those_who_ask_do_not_notice(settings: Settings) -> None:
+    stack.start(settings, (KEEPER, *TWO))
+    home = Home(settings)
+    home.serve("1")
+    home.route({"films-v1": 10_000})
+    before, client = pids(settings), home.client()
+    kill_supervisor(settings)
+
+    def is_back() -> bool:
+        assert client.ask("1")[0] == 200
+        return Supervisor(settings).is_running() and is_locked(settings.path("platform", "watching.lock"))
+
+    eventually(is_back)
+    home.until_service("1", lambda s: s.ready)
+    eventually(lambda: {n for n, s in stack.running(settings).items() if s.is_running} == set(before))
+    after = stack.running(settings)
+    serving = {ENVOY, *(n for n in before if n.startswith("model-"))}
+    assert {n: after[n].pid for n in serving} == {n: before[n] for n in serving}
+    assert {after[n].state for n in serving} == {"ADOPTED"}
+    assert not {after[RECONCILER].pid, after[KEEPER].pid} & set(before.values())
+    assert client.ask("1")[0] == 200
+
+
+def test_what_was_adopted_is_replaced_when_it_ends(settings: Settings) -> None:
     stack.start(settings, TWO)
     home = Home(settings)
     home.serve("1")
-    orphans = set(pids(settings).values())
-    supervisor = next(p for p in processes(settings) if "supervisor.supervisord" in p.cmdline())
-    supervisor.kill()
-    eventually(lambda: not Supervisor(settings).is_running())
-    assert {p.pid for p in processes(settings)} & orphans
-    stack.start(settings, TWO)
+    home.route({"films-v1": 10_000})
+    before = {p for p in pids(settings).values() if p is not None}
+    kill_supervisor(settings)
+    stack.start(settings, (KEEPER, *TWO))
+    adopted = [s for s in stack.running(settings).values() if s.state == "ADOPTED"]
+    assert len(adopted) == 2
+    for state in adopted:
+        assert state.pid is not None
+        os.kill(state.pid, 9)
+    eventually(lambda: {s.state for s in stack.running(settings).values()} == {"RUNNING"})
+    assert not before & {s.pid for s in stack.running(settings).values()}
     home.until_service("1", lambda s: s.ready)
-    assert not {p.pid for p in processes(settings)} & orphans
+    eventually(lambda: answers(home))
+
+
+def test_the_reconciler_brings_supervisor_back_when_the_keeper_is_dead_too(settings: Settings) -> None:
+    stack.start(settings, (KEEPER, *TWO))
+    keeper = pids(settings)[KEEPER]
+    assert keeper is not None
+    kill_supervisor(settings)
+    os.kill(keeper, 9)
+    eventually(lambda: Supervisor(settings).is_running())
+    eventually(lambda: {n for n, s in stack.running(settings).items() if s.is_running} == {KEEPER, *TWO})
+
+
+def test_a_stopped_stack_stays_stopped_though_supervisor_was_killed_before(settings: Settings) -> None:
+    stack.start(settings, (KEEPER, *TWO))
+    kill_supervisor(settings)
+    stack.stop(settings)
+    assert processes(settings) == []
+    assert stack.revive(settings) is False
+
+
+def test_the_stack_sees_only_listed_variables_of_its_starter(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_RUN_JOB_NAME", "a run that started it")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    stack.start(settings, (RECONCILER,))
+    seen = psutil.Process(pids(settings)[RECONCILER]).environ()
+    assert "DAGSTER_RUN_JOB_NAME" not in seen
+    assert (seen["AWS_REGION"], seen["RECSYS_HOME"]) == ("eu-west-1", str(settings.home))
+
+
+def answers(home: Home) -> bool:
+    try:
+        return home.client().ask("1")[0] == 200
+    except OSError:
+        return False
 
 
 def test_a_killed_reconciler_is_healed_and_the_servers_do_not_notice(settings: Settings) -> None:
@@ -129,14 +201,8 @@ def test_a_killed_gateway_is_healed_with_its_routes(settings: Settings) -> None:
     assert killed is not None
     os.kill(killed, 9)
 
-    def answers() -> bool:
-        try:
-            return home.client().ask("1")[0] == 200
-        except OSError:
-            return False
-
     eventually(lambda: not psutil.pid_exists(killed) or psutil.Process(killed).status() == psutil.STATUS_ZOMBIE)
-    eventually(answers)
+    eventually(lambda: answers(home))
 
 
 def test_a_taken_port_is_named_with_its_setting(settings: Settings) -> None:
@@ -182,5 +248,5 @@ def test_the_resource_starts_the_core_on_demand(settings: Settings) -> None:
     platform = PlatformResource.from_settings(settings)
     assert platform.settings() == settings
     platform.ensure_running()
-    assert set(pids(settings)) == {RECONCILER, ENVOY, COLLECTOR}
+    assert set(pids(settings)) == {KEEPER, RECONCILER, ENVOY, COLLECTOR}
     assert platform.list(INFERENCE_SERVICE) == []

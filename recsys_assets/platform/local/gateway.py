@@ -17,10 +17,23 @@ import httpx
 from recsys_assets.platform.local.envoy import GatewayDocuments, response
 from recsys_assets.platform.local.envoy_clusters import Resource
 from recsys_assets.platform.local.envoy_listener import GatewayPlace, bootstrap
+from recsys_assets.settings import Settings
 
 TAKE_SECONDS: Final = 5.0
 CHECKED_SECONDS: Final = 2.0
 _POLL_SECONDS = 0.01
+
+
+def gateway_place(settings: Settings) -> GatewayPlace:
+    serving = settings.serving
+    return GatewayPlace(
+        host=serving.host,
+        port=serving.gateway_port,
+        admin_port=serving.gateway_admin_port,
+        collector_port=serving.collector_port,
+        folder=settings.path("platform", "envoy"),
+        access_log=settings.path("logs", "gateway", "access.jsonl"),
+    )
 
 
 def write_if_changed(path: Path, document: Mapping[str, Any]) -> bool:

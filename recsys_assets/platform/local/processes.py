@@ -22,14 +22,21 @@ def marked(socket: Path, *, wanted: Callable[[str], bool] = lambda _: True) -> s
 
     Only Linux tells one process about another's environment; elsewhere the answer is empty.
     """
+    return {pid for pid, name in named(socket).items() if wanted(name)}
+
+
+def named(socket: Path) -> dict[int, str]:
+    """The same processes with the name of the program that each belongs to."""
     mine = _ancestors(os.getpid())
-    found = set()
-    for entry in Path("/proc").glob("[0-9]*"):
-        pid = int(entry.name)
-        variables = _environment(entry)
-        if pid not in mine and variables.get(MARK) == f"unix://{socket}" and wanted(variables.get(NAME, "")):
-            found.add(pid)
-    return {pid for pid in found if is_alive(pid)}
+    pids = [int(entry.name) for entry in Path("/proc").glob("[0-9]*")]
+    found = {pid: name for pid in pids if pid not in mine and (name := name_of(pid, socket)) is not None}
+    return {pid: name for pid, name in found.items() if is_alive(pid)}
+
+
+def name_of(pid: int, socket: Path) -> str | None:
+    """The program below the supervisor with this socket that a living process belongs to; None for any other."""
+    variables = _environment(Path(f"/proc/{pid}"))
+    return variables.get(NAME, "") if variables.get(MARK) == f"unix://{socket}" and is_alive(pid) else None
 
 
 def is_alive(pid: int) -> bool:

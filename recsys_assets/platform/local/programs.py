@@ -16,12 +16,14 @@ from typing import Any, Final
 from recsys_assets.platform.interface import Manifest
 from recsys_assets.settings import Settings
 
-ENVOY, RECONCILER, COLLECTOR = "envoy", "reconciler", "collector"
+ENVOY, RECONCILER, COLLECTOR, KEEPER = "envoy", "reconciler", "collector", "keeper"
 MLFLOW, WEBSERVER, DAEMON, GUARD = "mlflow", "dagster-webserver", "dagster-daemon", "guard"
-CORE: Final = (RECONCILER, ENVOY, COLLECTOR)
-ALL: Final = (*CORE, GUARD, MLFLOW, WEBSERVER, DAEMON)
+# It tells people, and runs only where somebody is to be told.
+NOTIFIER = "notifier"
+CORE: Final = (KEEPER, RECONCILER, ENVOY, COLLECTOR)
+ALL: Final = (*CORE, GUARD, NOTIFIER, MLFLOW, WEBSERVER, DAEMON)
 # Those that act on what they see. They stop first, or they would see a platform that is falling apart, and act.
-CONTROLLERS: Final = (DAEMON, GUARD, RECONCILER)
+CONTROLLERS: Final = (KEEPER, DAEMON, GUARD, RECONCILER)
 MODEL_PREFIX: Final = "model-"
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 
@@ -46,6 +48,11 @@ def program(settings: Settings, name: str) -> Program:
     return {p.name: p for p in _stack(settings)}[name]
 
 
+def has_work(settings: Settings, name: str) -> bool:
+    """Whether a program of the stack has anything to do by the settings."""
+    return name != NOTIFIER or bool(settings.notifications.webhooks)
+
+
 def _stack(settings: Settings) -> list[Program]:
     serving, host = settings.serving, settings.serving.host
     python = [sys.executable, "-m"]
@@ -54,6 +61,7 @@ def _stack(settings: Settings) -> list[Program]:
     location = ["-m", "recsys_assets.definitions"]
     dagster_home = {"DAGSTER_HOME": str(settings.path("dagster"))}
     return [
+        Program(KEEPER, [*python, "recsys_assets.platform.local.keeper"]),
         Program(RECONCILER, [*python, "recsys_assets.platform.local.reconciler"]),
         Program(ENVOY, _envoy(settings), {}, serving.gateway_port, "serving.gateway_port"),
         Program(
@@ -61,12 +69,14 @@ def _stack(settings: Settings) -> list[Program]:
             [
                 *[*python, "recsys_assets.serving.collector", "--port", str(serving.collector_port)],
                 *["--log-folder", str(settings.path("logs", "feedback"))],
+                *["--tokens", str(settings.collector_tokens_file), "--limits", settings.collector.model_dump_json()],
             ],
             {},
             serving.collector_port,
             "serving.collector_port",
         ),
         Program(GUARD, [*python, "recsys_assets.rollout.guard"]),
+        Program(NOTIFIER, [*python, "recsys_assets.notifications.notifier"]),
         Program(
             MLFLOW,
             [

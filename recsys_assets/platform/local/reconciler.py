@@ -6,14 +6,12 @@ Run it as `python -m recsys_assets.platform.local.reconciler`; the supervisor do
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,9 +23,10 @@ from recsys_assets.platform.interface import (
     Unavailable,
 )
 from recsys_assets.platform.local.envoy import translate
-from recsys_assets.platform.local.envoy_listener import GatewayPlace
-from recsys_assets.platform.local.gateway import Gateway
+from recsys_assets.platform.local.gateway import Gateway, gateway_place
 from recsys_assets.platform.local.instances import Instances, Service
+from recsys_assets.platform.local.keeper import look
+from recsys_assets.platform.local.locks import only_one
 from recsys_assets.platform.local.routing import EffectiveRoute
 from recsys_assets.platform.local.store import Changes, ManifestStore, open_store
 from recsys_assets.platform.local.supervisor import Supervisor
@@ -36,21 +35,9 @@ from recsys_assets.settings import Settings, load_settings
 POLL_SECONDS: Final = 0.1
 SETTLED_SECONDS: Final = 1.0
 UNSETTLED_SECONDS: Final = 0.2
-# Without a supervisor there is nothing to do but to make room for the reconciler of the next one.
-SUPERVISOR_GONE_SECONDS: Final = 10.0
+# The keeper is quicker; this is for when both were killed.
+SUPERVISOR_GONE_SECONDS: Final = 2.0
 log = logging.getLogger("reconciler")
-
-
-def gateway_place(settings: Settings) -> GatewayPlace:
-    serving = settings.serving
-    return GatewayPlace(
-        host=serving.host,
-        port=serving.gateway_port,
-        admin_port=serving.gateway_admin_port,
-        collector_port=serving.collector_port,
-        folder=settings.path("platform", "envoy"),
-        access_log=settings.path("logs", "gateway", "access.jsonl"),
-    )
 
 
 class Reconciler:
@@ -109,18 +96,6 @@ class Reconciler:
             log.info("%s/%s: %s", manifest["kind"], metadata["name"], seen)
 
 
-@contextmanager
-def only_one(path: Path) -> Iterator[None]:
-    """Hold this lock; exit when another process does. It falls with its process, whatever ends it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SystemExit(f"another reconciler holds {path}") from None
-        yield
-
-
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -144,8 +119,8 @@ def _loop(reconciler: Reconciler, stop: threading.Event, *, watching: Path) -> N
             reconciler.run_once()
         except Unavailable as problem:
             log.warning("%s", problem)
-            if time.monotonic() - last_good > SUPERVISOR_GONE_SECONDS:
-                raise SystemExit(str(problem)) from None
+            if time.monotonic() - last_good > SUPERVISOR_GONE_SECONDS and look(reconciler.settings):
+                return
             stop.wait(UNSETTLED_SECONDS)
             continue
         with only_one(watching):

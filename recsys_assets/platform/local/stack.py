@@ -6,23 +6,22 @@ Here: order, waiting and clear refusals. Not here: what the programs are (`progr
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from recsys_assets.platform.interface import Unavailable
-from recsys_assets.platform.local import processes
+from recsys_assets.platform.local import orphans, processes, surroundings
 from recsys_assets.platform.local.envoy import translate
-from recsys_assets.platform.local.gateway import Gateway
+from recsys_assets.platform.local.gateway import Gateway, gateway_place
 from recsys_assets.platform.local.instances import port_is_free
+from recsys_assets.platform.local.locks import turn, turn_if_free
 from recsys_assets.platform.local.programs import (
     ALL,
     CONTROLLERS,
@@ -31,17 +30,18 @@ from recsys_assets.platform.local.programs import (
     MODEL_PREFIX,
     RECONCILER,
     Program,
+    has_work,
     program,
     supervisor_text,
 )
-from recsys_assets.platform.local.reconciler import gateway_place
 from recsys_assets.platform.local.store import is_locked
 from recsys_assets.platform.local.supervisor import ProgramState, Supervisor
 from recsys_assets.settings import Settings
 
-__all__ = ["ALL", "CORE", "running", "start", "stop"]
+__all__ = ["ALL", "CORE", "replace_adopted", "revive", "running", "start", "stop"]
 
 STOP_SECONDS: Final = 60.0
+REVIVAL_SECONDS: Final = 30.0
 # Ending once at the start may be bad luck with a port; a program that must be started more often than this is broken.
 STARTS: Final = 2
 _POLL_SECONDS = 0.05
@@ -52,23 +52,52 @@ def start(settings: Settings, programs: Sequence[str] = ALL) -> None:
 
     Raises Unavailable naming the program and what is wrong with it.
     """
-    wanted = [program(settings, name) for name in programs]
-    with _turn(settings):
+    wanted = [program(settings, name) for name in programs if has_work(settings, name)]
+    _leave_to_keeper(settings)
+    with turn(_lock(settings)):
         supervisor = Supervisor(settings)
-        states = supervisor.states() if supervisor.is_running() else {}
+        if not supervisor.is_running():
+            adopted = _clear(settings, supervisor, wanted)
+            _refuse_early(settings, [p for p in wanted if p.name not in adopted])
+            _launch(settings, supervisor)
+        states = supervisor.states()
         starting = [p for p in wanted if p.name not in states or not states[p.name].is_up]
         if starting:
-            if not supervisor.is_running():
-                _clear(settings, supervisor, {p.name for p in wanted})
             _refuse_early(settings, starting)
-            _launch(settings, supervisor)
             supervisor.ensure(starting)
         _await(settings, supervisor, wanted)
 
 
+def revive(settings: Settings) -> bool:
+    """Bring a killed supervisor back with all that it ran. False where that is not so, or is somebody else's turn."""
+    with turn_if_free(_lock(settings)) as is_ours:
+        supervisor = Supervisor(settings)
+        if not is_ours or supervisor.is_running() or _pid(supervisor) is not None:
+            return False
+        wanted = [p for p in (program(settings, name) for name in ALL) if p.name in supervisor.written()]
+        if not wanted:
+            return False
+        _adopt(supervisor, wanted)
+        _launch(settings, supervisor)
+        supervisor.ensure(wanted)
+    return True
+
+
+def replace_adopted(settings: Settings) -> None:
+    """Have supervisor start what was adopted from its predecessor and has ended since. Model servers are not ours."""
+    supervisor = Supervisor(settings)
+    ended = orphans.ended(supervisor.folder, supervisor.socket)
+    if not ended:
+        return
+    with turn_if_free(_lock(settings)) as is_ours:
+        if is_ours and supervisor.is_running():
+            supervisor.ensure(program(settings, name) for name in ended if not name.startswith(MODEL_PREFIX))
+            orphans.forget(supervisor.folder, ended)
+
+
 def stop(settings: Settings) -> None:
     """End the stack, with everything that it started and all that outlived it. Nothing to stop is fine."""
-    with _turn(settings):
+    with turn(_lock(settings)):
         supervisor = Supervisor(settings)
         pid = _pid(supervisor)
         if supervisor.is_running():
@@ -88,30 +117,46 @@ def running(settings: Settings) -> Mapping[str, ProgramState]:
     return supervisor.states() if supervisor.is_running() else {}
 
 
-@contextmanager
-def _turn(settings: Settings) -> Iterator[None]:
+def _lock(settings: Settings) -> Path:
     """One start or stop at a time for each home."""
-    path = settings.path("platform", "stack.lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return settings.path("platform", "stack.lock")
 
 
-def _clear(settings: Settings, supervisor: Supervisor, names: set[str]) -> None:
-    """End what a killed supervisor left running, or it would hold the ports and compete with its successor."""
+def _leave_to_keeper(settings: Settings) -> None:
+    """A process below a killed supervisor, such as a run, cannot clear the way: it would have to end its parents."""
+    supervisor = Supervisor(settings)
+    if os.environ.get(processes.MARK) != f"unix://{supervisor.socket}":
+        return
+    if not processes.wait_until(supervisor.is_running, seconds=REVIVAL_SECONDS):
+        raise Unavailable("supervisor", str(supervisor.socket), "has ended, and no keeper brought it back")
 
-    def ours(name: str) -> bool:
-        return name in names or name in CORE or name.startswith(MODEL_PREFIX)
 
-    processes.end(processes.marked(supervisor.socket, wanted=ours))
-    _forget(settings, supervisor)
+def _clear(settings: Settings, supervisor: Supervisor, wanted: list[Program]) -> set[str]:
+    """Before a start without a supervisor: who outlived a killed one and serves on. All that it ran is wanted again."""
+    standing = [program(settings, name) for name in ALL if name in supervisor.written()]
+    if not _adopt(supervisor, [*wanted, *standing]):
+        _forget(settings, supervisor)
+        return set()
+    wanted += [p for p in standing if p not in wanted]
+    return set(orphans.adopted(supervisor.folder, supervisor.socket))
+
+
+def _adopt(supervisor: Supervisor, wanted: Sequence[Program]) -> bool:
+    """Adopt what would be started just so; the others would hold ports and compete with their successors."""
+    same = {p.name for p in wanted if supervisor.is_as_written(p)}
+    found = orphans.adopt(
+        supervisor.folder, supervisor.socket, unchanged=lambda name: name in same or name.startswith(MODEL_PREFIX)
+    )
+    supervisor.socket.unlink(missing_ok=True)
+    (supervisor.folder / "supervisord.pid").unlink(missing_ok=True)
+    return found
 
 
 def _forget(settings: Settings, supervisor: Supervisor) -> None:
     shutil.rmtree(supervisor.folder / "conf.d", ignore_errors=True)
     supervisor.socket.unlink(missing_ok=True)
     (supervisor.folder / "supervisord.pid").unlink(missing_ok=True)
+    (supervisor.folder / orphans.FILE).unlink(missing_ok=True)
     if supervisor.socket.parent != supervisor.folder and supervisor.socket.parent.exists():
         supervisor.socket.parent.rmdir()
 
@@ -144,21 +189,26 @@ def _launch(settings: Settings, supervisor: Supervisor) -> None:
     for folder in (supervisor.folder / "conf.d", settings.path("platform", "logs"), settings.path("dagster")):
         folder.mkdir(parents=True, exist_ok=True)
     _make_socket_folder(supervisor)
-    gateway = Gateway(gateway_place(settings))
-    gateway.prepare(translate([], [], {}, gateway.place))
-    gateway.close()
+    if not supervisor.written():
+        _prepare_gateway(settings)
     config = supervisor.folder / "supervisord.conf"
     config.write_text(supervisor_text(folder=supervisor.folder, socket=supervisor.socket), encoding="utf-8")
     # Its first child is a fork of its own: nothing of ours, not even this lock, lives on in it.
     # The variables go by `env`: supervisor would read a `%` in its own `environment` twice.
-    # Whoever imported Feast has these two set, to a folder that goes when that process ends; what we start outlives it.
-    not_ours = ["-u", "PROMETHEUS_MULTIPROCESS_DIR", "-u", "PROMETHEUS_MULTIPROC_DIR"]
-    variables = [f"{name}={value}" for name, value in settings.environment().items()]
-    command = ["env", *not_ours, *variables, sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
+    given = surroundings.let_in(os.environ) | settings.environment()
+    variables = [f"{name}={value}" for name, value in given.items()]
+    command = ["env", "-i", *variables, sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0 or not processes.wait_until(supervisor.is_running, seconds=15):
         said = (done.stderr or done.stdout).strip() or "it did not answer in time"
         raise Unavailable("supervisor", str(supervisor.socket), f"did not start: {said}")
+
+
+def _prepare_gateway(settings: Settings) -> None:
+    """Documents to start with. Those that stand already may be what an adopted gateway routes by."""
+    gateway = Gateway(gateway_place(settings))
+    gateway.prepare(translate([], [], {}, gateway.place))
+    gateway.close()
 
 
 def _make_socket_folder(supervisor: Supervisor) -> None:
@@ -184,7 +234,7 @@ def _await(settings: Settings, supervisor: Supervisor, wanted: Sequence[Program]
             starts.setdefault(each.name, set()).add(state.started_at)
             if len(starts[each.name]) > STARTS:
                 raise _given_up(supervisor, each, "does not stay up")
-        waiting = [p for p in waiting if states[p.name].state != "RUNNING" or not _answers(settings, p)]
+        waiting = [p for p in waiting if not states[p.name].is_running or not _answers(settings, p)]
         if waiting and time.monotonic() > deadline:
             raise _given_up(supervisor, waiting[0], f"is {states[waiting[0].name].state}, but does not answer")
         if waiting:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from recsys_assets.platform.interface import Unavailable
+from recsys_assets.platform.local import orphans
 from recsys_assets.platform.local.programs import Program, program_text
 from recsys_assets.settings import Settings
 
@@ -23,11 +24,15 @@ from recsys_assets.settings import Settings
 _MAX_SOCKET: Final = 90
 _ALREADY_ADDED, _BAD_NAME, _ALREADY_STARTED, _NOT_RUNNING = 90, 10, 60, 70
 _SPAWN_ERRORS: Final = frozenset({20, 21, 40, 50})
+ADOPTED: Final = "ADOPTED"
 
 
 @dataclass(frozen=True)
 class ProgramState:
-    """One program as supervisor sees it; `state` is its word: RUNNING, STARTING, BACKOFF, FATAL, STOPPED, EXITED..."""
+    """One program as supervisor sees it; `state` is its word: RUNNING, STARTING, BACKOFF, FATAL, STOPPED, EXITED...
+
+    ADOPTED is our word for one that an earlier, killed supervisor had started and that serves on.
+    """
 
     name: str
     state: str
@@ -37,7 +42,11 @@ class ProgramState:
 
     @property
     def is_up(self) -> bool:
-        return self.state in {"RUNNING", "STARTING", "BACKOFF"}
+        return self.state in {"RUNNING", "STARTING", "BACKOFF", ADOPTED}
+
+    @property
+    def is_running(self) -> bool:
+        return self.state in {"RUNNING", ADOPTED}
 
     @property
     def is_down(self) -> bool:
@@ -72,9 +81,15 @@ class Supervisor:
             return False
 
     def states(self) -> dict[str, ProgramState]:
-        """Every program that supervisor knows, by name."""
-        found = self._call(lambda s: s.getAllProcessInfo())
-        return {p["name"]: _state(p) for p in found}
+        """Every program that supervisor knows or that was adopted, by name."""
+        found = {p["name"]: _state(p) for p in self._call(lambda s: s.getAllProcessInfo())}
+        for name, pid in self._adopted().items():
+            if name not in found or not found[name].is_up:
+                found[name] = ProgramState(name, ADOPTED, pid, "outlived the supervisor that started it")
+        return found
+
+    def _adopted(self) -> dict[str, int]:
+        return orphans.adopted(self.folder, self.socket)
 
     def ensure(self, programs: Iterable[Program]) -> None:
         """Write, add and start these programs. One that runs as it is written is left alone."""
@@ -106,6 +121,15 @@ class Supervisor:
         for name in names:
             self._stop(name, wait=False)
 
+    def written(self) -> list[str]:
+        """The programs that this home wants to run: their sections stand from `ensure` on, whatever is killed."""
+        return sorted(path.stem for path in (self.folder / "conf.d").glob("*.ini"))
+
+    def is_as_written(self, program: Program) -> bool:
+        """Whether the program's section says what would be written now."""
+        path = self._file(program.name)
+        return path.exists() and path.read_text(encoding="utf-8") == self._text(program)
+
     def shut_down(self) -> None:
         """Stop all programs at once, then supervisor itself."""
         self._call(lambda s: s.stopAllProcesses(True))
@@ -125,17 +149,21 @@ class Supervisor:
         return self.folder / "conf.d" / f"{name}.ini"
 
     def _write(self, program: Program) -> None:
-        path = self._file(program.name)
-        text = program_text(program, logs=self.settings.path("platform", "logs"))
-        if path.exists() and path.read_text(encoding="utf-8") == text:
+        path, text = self._file(program.name), self._text(program)
+        if self.is_as_written(program):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_suffix(f".{os.getpid()}")
         aside.write_text(text, encoding="utf-8")
         aside.replace(path)
 
+    def _text(self, program: Program) -> str:
+        return program_text(program, logs=self.settings.path("platform", "logs"))
+
     def _stop(self, name: str, *, wait: bool) -> None:
         self._tolerate({_NOT_RUNNING, _BAD_NAME}, "stopProcess", name, wait)
+        if (pid := self._adopted().get(name)) is not None:
+            orphans.end(pid, wait=wait)
 
     def _tolerate(self, faults: set[int], method: str, *arguments: object) -> None:
         """Call, and take these faults for success: they say that it was so already."""
