@@ -64,7 +64,7 @@ def record(ledger: Ledger, state: RouteState, *, verdicts: list[dict[str, Any]] 
             actor=move_made.actor,
             at=move_made.at,
             key=key,
-            body=_body(release, move_made) | {"verdicts": told},
+            body=_body(release, move_made) | {"verdicts": told} | _promise(release, move_made),
         )
     record_pauses(ledger, release.release_id, state.pauses, weight_bp=state.split.canary_weight_bp)
     return new
@@ -77,6 +77,11 @@ def _opening(state: RouteState) -> tuple[Move, ...]:
     at = state.release.opened_at
     changes = {"transition": 0, "phase": Phase.GATED, "weight_bp": 0, "at": at, "reason": "recorded afterwards"}
     return (state.latest.model_copy(update=changes),)
+
+
+def _promise(release: Release, made: Move) -> dict[str, Any]:
+    """The row of the opening keeps the plan, which outlives the route."""
+    return {"plan": release.plan.model_dump(mode="json")} if made.transition == 0 else {}
 
 
 def _body(release: Release, made: Move) -> dict[str, Any]:

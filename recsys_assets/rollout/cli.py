@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from recsys_assets.rollout.denials import DEFAULT_EXPIRES
 from recsys_assets.settings import Settings, load_settings
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 app = typer.Typer(help="Releases: where they stand, why, and a person's word on them.", no_args_is_help=True)
-# Reasons are other people's words: brackets in them are no markup.
 out = Console(highlight=False, markup=False)
 errors = Console(stderr=True, highlight=False, markup=False)
 
@@ -34,9 +34,14 @@ Who = Annotated[str | None, typer.Option(help="Your name; without it the name of
 
 @app.command()
 def status() -> None:
-    """Every release: version, phase, the canary's weight, why it stands there, who saw what."""
-    table = releases_table(load_settings())
+    """Every release: version, phase, the canary's weight, why it stands there, who saw what; and who waits for you."""
+    from recsys_assets.rollout.notices import notices
+
+    settings = load_settings()
+    table = releases_table(settings)
     out.print(table if table.row_count else "no release yet")
+    for line in notices(_ledger(settings).events(), ui_url=settings.ui_url):
+        out.print(line, soft_wrap=True)
 
 
 def releases_table(settings: Settings) -> Table:
@@ -46,26 +51,38 @@ def releases_table(settings: Settings) -> Table:
     for row in ledger.releases():
         seen = _told(ledger.audience(row.release_id) or _live_audience(settings, row.release_id))
         weight = f"{row.weight_bp / 100:g} %"
-        table.add_row(row.release_id, row.version, row.phase.value, weight, row.why, seen)
+        _add(table, row.release_id, row.version, row.phase.value, weight, row.why, seen)
     return table
 
 
 @app.command()
 def show(release_id: ReleaseId) -> None:
-    """All that the ledger knows of one release, in order."""
-    settings = load_settings()
-    events = _ledger(settings).events(release_id)
+    """All that the ledger knows of one release: what was promised, what happened, who said what, every verdict."""
+    from recsys_assets.rollout.story import history, latest_verdicts, opening
+
+    events = _ledger(load_settings()).events(release_id)
     if not events:
         errors.print(f"no release {release_id}; `recsys-assets status` lists them")
         raise typer.Exit(1)
-    table = Table("at", "what", "by", "weight", "why")
-    for event in events:
-        weight = f"{event.body.get('weight_bp', 0) / 100:g} %"
-        why = str(event.body.get("reason", ""))
-        table.add_row(event.at.isoformat(timespec="seconds"), event.kind, event.actor, weight, why)
-    out.print(table)
-    for verdict in next((e.body["verdicts"] for e in reversed(events) if e.body.get("verdicts")), []):
-        out.print(f"  {verdict['outcome']:<12} {verdict['check']}: {verdict['reason']}", markup=False)
+    facts, plan = opening(events)
+    for line in facts:
+        out.print(line)
+    _print(["promised", "value", "meaning"], plan)
+    _print(["at", "what", "by", "canary", "why"], history(events))
+    _print(["outcome", "check", "reason"], latest_verdicts(events))
+
+
+def _print(titles: list[str], lines: list[tuple[str, ...]]) -> None:
+    table = Table(*titles)
+    for line in lines:
+        _add(table, *line)
+    if lines:
+        out.print(table)
+
+
+def _add(table: Table, *words: str) -> None:
+    """Reasons are other people's words: brackets in them are no markup, whoever prints the table."""
+    table.add_row(*(Text(word) for word in words))
 
 
 @app.command()

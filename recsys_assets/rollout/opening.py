@@ -8,12 +8,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from recsys_assets.records import ModelVersion, Outcome, Verdict
+from recsys_assets.records import Decision, ModelVersion, Outcome, Verdict
 from recsys_assets.resources.gates import read_gate
 from recsys_assets.rollout.clocks import machine_clock
 from recsys_assets.rollout.desk import Desk
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.rollout.metrics import LogMetrics
+from recsys_assets.rollout.route import RouteState
 from recsys_assets.serving.assets import CHALLENGER_SERVICE, gate_names, gates
 from recsys_assets.serving.verdicts import CHECKS
 from recsys_assets.settings import Settings
@@ -40,7 +41,15 @@ def open_desk(
         clock=lambda: datetime.now(UTC),
         mark=machine_clock,
         bundle=lambda model: bundle_gate(settings, model),
+        show_question=lambda state, decision: _show(settings, instance, state, decision),
     )
+
+
+def _show(settings: Settings, instance: dg.DagsterInstance, state: RouteState, decision: Decision) -> None:
+    """An observation of the asset `canary`, by no run: a sensor may be who found out."""
+    from recsys_assets.rollout.report import question
+
+    instance.report_runless_asset_event(question(settings, state, decision))
 
 
 def offline_gate(settings: Settings, instance: dg.DagsterInstance, model: ModelVersion) -> Verdict:

@@ -19,7 +19,6 @@ from recsys_assets.rollout.denials import DEFAULT_EXPIRY, MAX_EXPIRY, OVERRIDE, 
 from recsys_assets.rollout.desk import Desk, ReleaseRefused
 from recsys_assets.rollout.pauses import Pause
 from recsys_assets.rollout.route import RouteState, planned_split
-from recsys_assets.rollout.settle import settle
 
 # A tick or the guard may write between our reading and our writing; they do so rarely, and then the world is read anew.
 ATTEMPTS: Final = 5
@@ -77,10 +76,11 @@ def resume(desk: Desk, release_id: str, *, who: str, why: str) -> RouteState:
 
 
 def rollback_now(desk: Desk, release_id: str, *, who: str, why: str) -> Decision:
-    """A person takes the weight away, whatever the verdicts say."""
+    """A person takes the weight away, whatever the verdicts say. Like the guard, this needs the route and nothing
+    else; what follows the end (aliases, services, marks) is done by the next tick."""
     who, why = _named(who), _reason(why)
 
-    def change() -> tuple[Decision, RouteState]:
+    def change() -> Decision:
         state = _under_way(desk, release_id)
         seen = state.phase in {Phase.CANARY, Phase.BAKING}
         phase = Phase.ROLLED_BACK if seen else Phase.REJECTED
@@ -92,11 +92,10 @@ def rollback_now(desk: Desk, release_id: str, *, who: str, why: str) -> Decision
             split=planned_split(state.release, phase, state.step),
             reason=f"{who}: {why}",
         )
-        return decision, move(desk.platform, desk.ledger, state, decision, actor=who, now=desk.clock())
+        move(desk.platform, desk.ledger, state, decision, actor=who, now=desk.clock(), clock=desk.mark())
+        return decision
 
-    decision, after = _tried(release_id, change)
-    settle(desk, after)
-    return decision
+    return _tried(release_id, change)
 
 
 def override(

@@ -12,18 +12,22 @@ from typing import Any
 
 import dagster as dg
 
-from recsys_assets.records import Decision, ModelVersion, Outcome, Phase, Verdict
+from recsys_assets.records import AnalysisPlan, Decision, ModelVersion, Outcome, Phase, Verdict
 from recsys_assets.resources.gates import check_result
 from recsys_assets.rollout.act import read_state
 from recsys_assets.rollout.analysis import judge
 from recsys_assets.rollout.desk import Desk
+from recsys_assets.rollout.jobs import CANARY
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.rollout.outcomes import visitor_outcomes
 from recsys_assets.rollout.plots import engagement_plot, shadow_plot, weight_plot
+from recsys_assets.rollout.promises import promises
 from recsys_assets.rollout.route import RouteState
 from recsys_assets.rollout.settle import audience
 from recsys_assets.rollout.shadow import compare_shadow, shadow_pairs
 from recsys_assets.rollout.tick import LOOK_BACK_SECONDS, scope_of
+from recsys_assets.rollout.words import APPROVE_JOB, how_to_approve, launchpad
+from recsys_assets.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ def canary_metadata(desk: Desk, before: RouteState, decision: Decision) -> dict[
         "phase": phase.value,
         "reason": why if phase.is_end else decision.reason,
         "canary_weight_bp": report.weight_bp,
+        "plan": plan_table(before.release.plan),
         "engagement": dg.MetadataValue.md(report.engagement_plot),
         "weight": dg.MetadataValue.md(report.weight_plot),
         **report.numbers,
@@ -142,6 +147,38 @@ def canary_report(desk: Desk, release_id: str, before: RouteState) -> CanaryRepo
     numbers = _numbers(judge(logs, scope)) | seen
     picture = engagement_plot(scope, visitor_outcomes(logs, scope))
     return CanaryReport(state.split.canary_weight_bp, weight_plot(state, now=now), picture, numbers)
+
+
+def plan_table(plan: AnalysisPlan) -> dg.TableMetadataValue:
+    """What was promised when the release opened; the route keeps it, and nobody changes it."""
+    rows = [{"promise": name, "value": value, "meaning": meaning} for name, value, meaning in promises(plan)]
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows])
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> dg.TableMetadataValue:
+    """One row a verdict."""
+    rows = [{"check": v.check, "outcome": v.outcome.value, "reason": v.reason} for v in verdicts]
+    return dg.MetadataValue.table([dg.TableRecord(row) for row in rows])
+
+
+def question(settings: Settings, state: RouteState, decision: Decision) -> dg.AssetObservation:
+    """That a release waits for a person, with the job to launch and its config ready to fill in."""
+    release_id = state.release.release_id
+    asked, url = how_to_approve(release_id), launchpad(settings.ui_url, APPROVE_JOB, release_id)
+    return dg.AssetObservation(
+        CANARY,
+        description=f"{release_id} waits for a person's approval",
+        metadata={
+            "release": release_id,
+            "approve": dg.MetadataValue.url(url),
+            "job": asked["job"],
+            "run_config": dg.MetadataValue.json(asked["run_config"]),
+            "command": asked["command"],
+            "verdicts": verdict_table(decision.verdicts),
+            "plan": plan_table(state.release.plan),
+            "canary_weight_bp": state.split.canary_weight_bp,
+        },
+    )
 
 
 def ledger_table(ledger: Ledger, release_id: str) -> dg.TableMetadataValue:

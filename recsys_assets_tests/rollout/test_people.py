@@ -379,11 +379,14 @@ def test_a_resumed_release_goes_on_with_the_time_that_it_had_left() -> None:
 def test_a_person_rolls_back_at_once(tmp_path: Path, seen: Phase) -> None:
     at, _ = desk(tmp_path)
     stand(at, seen)
-    decision = rollback_now(at, "rel-2", who="ann", why="looks odd")
+    without_registry = replace(at, registry=None)  # type: ignore[arg-type]
+    decision = rollback_now(without_registry, "rel-2", who="ann", why="looks odd")
     state = standing(at)
     assert (state.phase, state.split.canary_weight_bp, state.actor) == (Phase.ROLLED_BACK, 0, "ann")
     assert (decision.action, decision.reason) == ("roll_back", "ann: looks odd")
     assert at.ledger.denied(later(1)) == {model().bundle_digest: "rel-2"}
+    assert not at.ledger.has(f"rel-2/{state.transition}/settled")
+    tick(at, actor="next")
     assert at.ledger.has(f"rel-2/{state.transition}/settled")
 
 
