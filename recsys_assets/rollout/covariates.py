@@ -42,7 +42,7 @@ def known_before(logs: Logs, scope: Scope, metric: MetricPlan) -> pl.DataFrame:
         & (pl.col("variant") != "shadow")
         & pl.col("visitor_id").is_not_null()
     ).select("request_id", "visitor_id", "items")
-    acts = counting_events(logs.feedback, metric).filter(pl.col("received_at") < in_time[1])
+    acts = counting_events(logs.feedback.filter(pl.col("received_at") < in_time[1]), metric)
     clicked = (
         acts.join(answers, on="request_id")
         .filter(pl.col("item_id").is_in(pl.col("items")))

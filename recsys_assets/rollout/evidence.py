@@ -44,8 +44,9 @@ def unreadable(logs: Logs, scope: Scope, *needed: Source) -> str:
             return f"the {name} log is empty"
     assert logs.gateway is not None
     limit = max(scope.plan.lease_seconds, STALE_SECONDS)
-    for arm in ("canary",) if scope.baking else ("canary", "stable"):
-        newest = logs.gateway.filter(pl.col("variant") == arm)["served_at"].max()
+    arms = ("canary",) if scope.baking else ("canary", "stable")
+    latest = logs.gateway.select(pl.col("served_at").filter(pl.col("variant") == arm).max().alias(arm) for arm in arms)
+    for arm, newest in latest.row(0, named=True).items():
         if not isinstance(newest, datetime):
             return f"the gateway has no {arm} request"
         if (age := (scope.now - max(newest, scope.weights[-1].since)).total_seconds()) > limit:

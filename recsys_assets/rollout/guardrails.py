@@ -33,6 +33,7 @@ RECENT_SECONDS: Final = 30.0
 # Many times of next to nothing is still next to nothing: a ratio of error rates counts from here on.
 MIN_CANARY_FAILURES: Final = 20
 MIN_RATE_INCREASE: Final = 0.0005
+NONE: Final[Counts] = (0.0, 0.0)
 
 
 def guard_verdicts(logs: Logs, scope: Scope, requests: pl.DataFrame) -> tuple[Verdict, Verdict]:
@@ -52,7 +53,8 @@ def errors(logs: Logs, scope: Scope, requests: pl.DataFrame) -> Verdict:
 def _with_ratio(found: Verdict, scope: Scope, requests: pl.DataFrame) -> Verdict:
     """FAIL where the ratio is shown to be broken; no PASS while it is half-way to that, on the scale of evidence."""
     limit = scope.plan.max_error_rate_ratio
-    evidence = ratio_evidence(_by_step(requests, "failed"), limit=limit, design=_design(requests, "failed"))
+    *_, design = _arms(requests, "failed")
+    evidence = ratio_evidence(_by_step(requests, "failed"), limit=limit, design=design)
     shown = -math.log(scope.plan.alpha)
     number = Measurement(
         name="error_rate_ratio_log_evidence", value=evidence, n=requests.height, high=shown, unit="log ratio"
@@ -105,10 +107,8 @@ def _slower(
         return Outcome.INCONCLUSIVE, why, ()
     slow_from = max(quantile * limit.max_ratio, LATENCY_FLOOR_MS)
     rows = answered.with_columns(slow=pl.col("duration_ms") > slow_from)
-    canary, stable = _counts(rows, "slow")
-    low, high = difference_bounds(
-        _independent(canary, rows, "slow", "canary"), _independent(stable, rows, "slow", "stable"), alpha
-    )
+    (canary, canary_alone), (stable, stable_alone), _ = _arms(rows, "slow")
+    low, high = difference_bounds(canary_alone, stable_alone, alpha)
     expected = tail - stable[0] / stable[1]
     numbers = (
         _percentile(f"{name}_canary_ms", canary_ms, limit.quantile),
@@ -133,11 +133,8 @@ def degraded(logs: Logs, scope: Scope, requests: pl.DataFrame) -> Verdict:
     """Share of answers from a lower rung or without any item, of those answered, by the gateway's rows."""
     answered = requests.filter(~pl.col("failed") & pl.col("rung").is_not_null())
     exposures = EXPOSURES.to_frame() if logs.exposures is None else logs.exposures
-    excused = exposures.select(
-        "request_id",
-        empty=pl.col("items").list.len() == 0,
-        unknown=(pl.col("rung") != FULL_RUNG) & ~lower_rung(),
-    ).unique("request_id")
+    empty, unknown = pl.col("items").list.len() == 0, (pl.col("rung") != FULL_RUNG) & ~lower_rung()
+    excused = exposures.filter(empty | unknown).select("request_id", empty=empty, unknown=unknown).unique("request_id")
     answered = answered.join(excused, on="request_id", how="left").with_columns(
         lower=((pl.col("rung") != FULL_RUNG) & ~pl.col("unknown").fill_null(False)) | pl.col("empty").fill_null(False)
     )
@@ -170,15 +167,14 @@ def _rates(
     """Compare the rate of `column` between the arms: FAIL above `limit`, PASS below it, both only when shown."""
     if why := unreadable(logs, scope, *needed):
         return verdict(check, scope, Outcome.INCONCLUSIVE, why)
-    canary, stable = _counts(rows, column)
+    (canary, canary_alone), (stable, stable_alone), _ = _arms(rows, column)
     if not canary[1] or not stable[1]:
         why = f"{canary[1]:.0f} canary and {stable[1]:.0f} stable requests are counted"
         return verdict(check, scope, Outcome.INCONCLUSIVE, why)
-    alone = _independent(canary, rows, column, "canary"), _independent(stable, rows, column, "stable")
-    low, high = difference_bounds(*alone, scope.plan.alpha)
+    low, high = difference_bounds(canary_alone, stable_alone, scope.plan.alpha)
     numbers = (
-        _rate(f"{name}_canary", canary, alone[0], scope.plan.alpha),
-        _rate(f"{name}_stable", stable, alone[1], scope.plan.alpha),
+        _rate(f"{name}_canary", canary, canary_alone, scope.plan.alpha),
+        _rate(f"{name}_stable", stable, stable_alone, scope.plan.alpha),
         Measurement(
             name=f"{name}_increase",
             value=canary[0] / canary[1] - stable[0] / stable[1],
@@ -194,30 +190,27 @@ def _rates(
     return verdict(check, scope, outcome, said, *numbers)
 
 
-def _counts(rows: pl.DataFrame, column: str) -> tuple[Counts, Counts]:
-    """(events, rows) of canary and stable."""
-    by_arm = rows.group_by("variant").agg(pl.col(column).sum().cast(pl.Float64), n=pl.len().cast(pl.Float64))
-    counts = {variant: (events, n) for variant, events, n in by_arm.iter_rows()}
-    return counts.get("canary", (0.0, 0.0)), counts.get("stable", (0.0, 0.0))
-
-
 def _by_step(rows: pl.DataFrame, column: str) -> list[tuple[Counts, Counts]]:
-    """The same for each share in force, since shares and rates both change over time (Simpson)."""
-    return [_counts(step, column) for step in rows.partition_by("weight_bp")]
+    """(events, rows) of canary and stable for each share in force, since shares and rates change over time (Simpson)."""
+    sums = rows.group_by("weight_bp", "variant").agg(pl.col(column).sum().cast(pl.Float64), n=pl.len().cast(pl.Float64))
+    steps: dict[int, dict[str, Counts]] = {}
+    for weight, variant, events, n in sums.sort("weight_bp").iter_rows():
+        steps.setdefault(weight, {})[variant] = (events, n)
+    return [(step.get("canary", NONE), step.get("stable", NONE)) for step in steps.values()]
 
 
-def _independent(counts: Counts, rows: pl.DataFrame, column: str, variant: str) -> Counts:
-    """As many independent requests as these are worth: what fails for one user again tells less than for another."""
-    design = _design(rows.filter(pl.col("variant") == variant), column)
-    return counts[0] / design, counts[1] / design
-
-
-def _design(rows: pl.DataFrame, column: str) -> float:
-    """How clustered by user the events are; a request of nobody known is a cluster of its own."""
+def _arms(rows: pl.DataFrame, column: str) -> tuple[tuple[Counts, Counts], tuple[Counts, Counts], float]:
+    """(events, rows) of canary, of stable, each also as so many independent rows as they are worth, and the design
+    effect of both: what fails for one user again tells less than what fails for another. A request of nobody known is a
+    cluster of its own."""
     user = pl.coalesce("visitor_id", "request_id").alias("user")
     by_user = rows.group_by(user, "variant").agg(pl.col(column).sum().cast(pl.Float64), n=pl.len().cast(pl.Float64))
-    arm = (by_user["variant"] == "canary").to_numpy()
-    return design_effect(by_user[column].to_numpy(), by_user["n"].to_numpy(), arm)
+    canary = (by_user["variant"] == "canary").to_numpy()
+    events, n = by_user[column].to_numpy(), by_user["n"].to_numpy()
+    counts = [(float(events[of].sum()), float(n[of].sum())) for of in (canary, ~canary)]
+    worth = [design_effect(events[of], n[of], canary[of]) for of in (canary, ~canary)]
+    first, second = ((c, (c[0] / d, c[1] / d)) for c, d in zip(counts, worth, strict=True))
+    return first, second, design_effect(events, n, canary)
 
 
 def _rate(name: str, counts: Counts, alone: Counts, alpha: float) -> Measurement:
