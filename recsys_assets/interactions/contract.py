@@ -22,6 +22,7 @@ FILE: Final = "file"
 REQUIRED: Final = (USER, ITEM, EVENT_TIME)
 # How many rows are named for each rule and column; `total` counts them all.
 EXAMPLES: Final = 10
+LONGEST_SHOWN: Final = 200
 
 
 class Rule(StrEnum):
@@ -172,7 +173,11 @@ def _nulls(raw: pl.DataFrame, source: InteractionSource, data: DataSettings, fil
 
 
 def _out_of_range(rows: pl.DataFrame, source: InteractionSource, file: str) -> Iterator[Violation]:
-    if source.value_range is None or VALUE not in source.columns:
+    if VALUE not in source.columns:
+        return
+    if source.value_range is None:
+        endless = rows.filter(pl.col(VALUE).is_infinite())
+        yield from _name_rows(endless, VALUE, file, Rule.RANGE, source.columns[VALUE], "not a finite number")
         return
     low, high = source.value_range
     bad = rows.filter(~pl.col(VALUE).is_between(low, high))
@@ -195,4 +200,5 @@ def _at_wrong_time(
 def _name_rows(bad: pl.DataFrame, shown: str, file: str, rule: Rule, column: str, reason: str) -> Iterator[Violation]:
     for row, value in bad.select(ROW, shown).head(EXAMPLES).iter_rows():
         text = None if value is None else value.isoformat() if isinstance(value, datetime) else str(value)
-        yield Violation(file, rule, reason, row=int(row), column=column, value=text, total=bad.height)
+        shown_text = text if text is None or len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."
+        yield Violation(file, rule, reason, row=int(row), column=column, value=shown_text, total=bad.height)

@@ -10,7 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from recsys_assets.interactions.formats import SourceUnreadableError
-from recsys_assets.interactions.reader import ROW, format_of, open_file
+from recsys_assets.interactions.limits import check_json_lines
+from recsys_assets.interactions.reader import ROW, UNREADABLE, format_of, open_file
 from recsys_assets.interactions.values import to_id, to_number, to_text, to_time
 from recsys_assets.settings import Attribute, EntitySource
 
@@ -39,12 +40,18 @@ def read_entities(path: Path, source: EntitySource, id_name: str) -> pl.DataFram
 def _read(path: Path, source: EntitySource) -> pl.DataFrame:
     wanted = list(dict.fromkeys([source.id_column, *(each.column for each in source.attributes.values())]))
     try:
-        lazy = open_file(path, format_of(path, source.format), source.separator, wanted)
+        kind = format_of(path, source.format)
+        lazy = open_file(path, kind, source.separator, wanted)
+        if kind == "jsonl":
+            check_json_lines(path, wanted, [source.id_column])
         present = [name for name in lazy.collect_schema().names() if name != ROW]
         if lacking := [name for name in wanted if name not in present]:
             raise EntitiesBrokenError(f"{path}: no column {', '.join(lacking)}; it has {', '.join(present)}")
         return lazy.select(ROW, *wanted).collect()
-    except (pl.exceptions.PolarsError, SourceUnreadableError, OSError) as broken:
+    except SourceUnreadableError as broken:
+        where = f"row {broken.row}: " if broken.row is not None else ""
+        raise EntitiesBrokenError(f"{path}: cannot be read: {where}{broken}") from broken
+    except UNREADABLE as broken:
         raise EntitiesBrokenError(f"{path}: cannot be read: {broken}") from broken
 
 
@@ -76,6 +83,8 @@ def _lost(raw: pl.DataFrame, frame: pl.DataFrame, source: EntitySource, id_name:
         if each.kind in {"number", "time"}:
             given = raw[each.column].cast(pl.String, strict=False).fill_null("") != ""
             lost = given & frame[name].is_null()
+            if each.kind == "number":
+                lost = lost | frame[name].is_infinite().fill_null(False)
             shown = raw.filter(lost)[each.column].head(5).to_list()
             rows = _rows(frame, lost)
             errors += [

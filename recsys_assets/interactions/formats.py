@@ -25,7 +25,7 @@ def locate_broken_line(path: Path, kind: str, separator: str) -> tuple[int | Non
             return _broken_csv(path, separator)
         if kind == "jsonl":
             return _broken_json(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as broken:
+    except (OSError, UnicodeDecodeError, csv.Error, RecursionError) as broken:
         return None, str(broken)
     return None, None
 
@@ -50,9 +50,14 @@ def _broken_json(path: Path) -> tuple[int | None, str | None]:
     with path.open(encoding="utf-8") as file:
         for row, line in enumerate((text for text in file if text.strip()), start=1):
             try:
-                parsed = json.loads(line)
+                parsed = json.loads(line, parse_constant=_no_number)
             except ValueError as broken:
                 return row, f"not a line of JSON: {broken}"
             if not isinstance(parsed, dict):
                 return row, "a line of JSON, but not an object"
     return None, None
+
+
+def _no_number(text: str) -> float:
+    """Python would take NaN and Infinity; JSON has neither."""
+    raise ValueError(f"{text} is not JSON")

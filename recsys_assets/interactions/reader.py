@@ -15,11 +15,13 @@ import polars as pl
 from recsys_assets.columns import DAY, EVENT_TIME, EVENT_TYPE, INTERACTIONS, ITEM, USER, VALUE
 from recsys_assets.interactions.calendar import midnight
 from recsys_assets.interactions.formats import SourceUnreadableError, locate_broken_line
+from recsys_assets.interactions.limits import check_json_lines, check_outside
 from recsys_assets.interactions.sources import Span, list_files, local_copy, patterns
 from recsys_assets.interactions.values import to_id, to_number, to_text, to_time, within
 from recsys_assets.settings import InteractionSource, Settings
 
-ROW: Final = "row"
+# No file has a column of this name; one called "row" is a file's own.
+ROW: Final = "__row__"
 FORMATS: Final[dict[str, Literal["parquet", "csv", "jsonl"]]] = {
     ".parquet": "parquet",
     ".pq": "parquet",
@@ -30,6 +32,9 @@ FORMATS: Final[dict[str, Literal["parquet", "csv", "jsonl"]]] = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
 }
+
+# A broken Parquet file can make the reader panic, which is an exception of its own kind.
+UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, UnicodeDecodeError)
 
 
 class SourceMissingError(FileNotFoundError):
@@ -79,17 +84,23 @@ def read_raw(
 
 def scan_raw(path: Path, source: InteractionSource) -> pl.LazyFrame:
     """The mapped columns, lazily. Raises SourceUnreadableError; a column that the file lacks is left out."""
-    lazy = open_file(path, format_of(path, source.format), source.separator, list(source.columns.values()))
     try:
+        kind = format_of(path, source.format)
+        lazy = open_file(path, kind, source.separator, list(source.columns.values()))
+        if kind == "jsonl":
+            texts = [source.columns[name] for name in (USER, ITEM, EVENT_TYPE) if name in source.columns]
+            check_json_lines(path, list(source.columns.values()), texts)
         there = set(lazy.collect_schema().names())
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as broken:
+    except UNREADABLE as broken:
         raise _unreadable(path, source, broken) from broken
     mapped = {ours: theirs for ours, theirs in source.columns.items() if theirs in there}
     return lazy.select(pl.col(ROW), *(pl.col(theirs).alias(ours) for ours, theirs in mapped.items()))
 
 
 def open_file(path: Path, kind: str, separator: str, columns: Sequence[str]) -> pl.LazyFrame:
-    """A lazy frame of the file with ROW. Text formats come as strings, so that no leading zero is lost."""
+    """A lazy frame of the file with ROW. Text formats come as strings, so that no leading zero is lost. Raises
+    SourceUnreadableError for a file that must not even be opened."""
+    check_outside(path, kind, separator, columns)
     if kind == "parquet":
         return pl.scan_parquet(path, row_index_name=ROW, row_index_offset=1, glob=False)
     if kind == "csv":
@@ -122,7 +133,7 @@ def event_span(path: Path, source: InteractionSource) -> Span | None:
         dtype = lazy.collect_schema().get(EVENT_TIME)
         when = to_time(EVENT_TIME, dtype, source.time_unit)
         ends = lazy.select(first=when.min(), last=when.max()).collect()
-    except (SourceUnreadableError, pl.exceptions.PolarsError, OSError):
+    except (SourceUnreadableError, *UNREADABLE):
         return None
     first, last = ends.row(0)
     return None if first is None else (first.date(), last.date())
@@ -142,14 +153,14 @@ def _json_names(path: Path) -> set[str]:
     """The keys in the first thousand lines; a wrong line there is found when the file is read."""
     try:
         return set(pl.scan_ndjson(path, infer_schema_length=1_000, ignore_errors=True).collect_schema().names())
-    except (pl.exceptions.PolarsError, OSError):
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
         return set()
 
 
 def _collect(lazy: pl.LazyFrame, path: Path, source: InteractionSource) -> pl.DataFrame:
     try:
         return lazy.collect()
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as broken:
+    except UNREADABLE as broken:
         raise _unreadable(path, source, broken) from broken
 
 

@@ -16,17 +16,22 @@ from recsys_assets.settings import TimeUnit
 _PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000}
 # Beyond the year 9999 a number is not a time in this unit (and microseconds would overflow soon after).
 _LAST_SECOND: Final = 253_402_300_800
+# What no request could ever name: signs that cannot be seen, blanks at an end, or more than MAX_ID_LENGTH.
+_NOT_AN_ID: Final = r"[\p{C}\p{Zl}\p{Zp}\u{a0}\u{1680}\u{2000}-\u{200a}\u{202f}\u{205f}\u{3000}]|^ | $"
+MAX_ID_LENGTH: Final = 256
 _OFFSET: Final = r"(Z|[+-]\d\d:\d\d)$"
 
 
 def to_id(name: str, dtype: pl.DataType | None) -> pl.Expr:
-    """An identifier as a string: strings as they are, whole numbers without a fraction; empty is null."""
+    """An identifier as a string: strings as they are, whole numbers without a fraction; empty is null, and so is what
+    the model server would not take for an identifier."""
     column = pl.col(name)
     if dtype is None:
         return pl.lit(None, pl.String).alias(name)
     if dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
         text = column.cast(pl.String)
-        return pl.when(text != "").then(text).alias(name)
+        fit = (text != "") & (text.str.len_chars() <= MAX_ID_LENGTH) & ~text.str.contains(_NOT_AN_ID)
+        return pl.when(fit).then(text).alias(name)
     if dtype.is_integer():
         return column.cast(pl.String).alias(name)
     if dtype.is_float():

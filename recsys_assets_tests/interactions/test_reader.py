@@ -20,6 +20,7 @@ from polars.testing import assert_frame_equal
 from recsys_assets.columns import INTERACTIONS
 from recsys_assets.interactions.formats import SourceUnreadableError
 from recsys_assets.interactions.reader import (
+    ROW,
     SourceMissingError,
     canonical,
     event_span,
@@ -53,8 +54,8 @@ def test_parquet_csv_and_json_lines_give_the_same_events(tmp_path: Path) -> None
     frame.write_csv(tmp_path / "a.csv")
     frame.write_ndjson(tmp_path / "a.jsonl")
     first, *others = (read(tmp_path / f"a.{kind}") for kind in ("parquet", "csv", "jsonl"))
-    assert first.drop("row").schema == INTERACTIONS
-    assert first.select("row", "user_id", "item_id", "day").rows() == [(1, "1", "007", MONDAY), (2, "2", "b", MONDAY)]
+    assert first.drop(ROW).schema == INTERACTIONS
+    assert first.select(ROW, "user_id", "item_id", "day").rows() == [(1, "1", "007", MONDAY), (2, "2", "b", MONDAY)]
     for other in others:
         assert_frame_equal(other, first)
 
@@ -115,7 +116,7 @@ def test_a_range_of_a_log_reads_its_rows_and_those_that_time_cannot_place(tmp_pa
         tmp_path, "log.csv", *good_rows(MONDAY, 2), *good_rows(TUESDAY, 2), "u,i,never,1", "u,i,2099-01-01,1", "u,i,,1"
     )
     raw = read_raw(path, csv_source(), start=TUESDAY, end=WEDNESDAY, now=NOW)
-    assert raw["row"].to_list() == [3, 4, 5, 6, 7]
+    assert raw[ROW].to_list() == [3, 4, 5, 6, 7]
 
 
 def test_integer_times_of_a_parquet_log_are_read_by_range(tmp_path: Path) -> None:
@@ -158,9 +159,9 @@ def test_a_json_line_cut_short_is_named(tmp_path: Path) -> None:
 
 def test_a_column_that_the_file_lacks_is_left_out_of_the_raw_frame(tmp_path: Path) -> None:
     path = write(tmp_path, "a.csv", "u,i,1", header="who,what,stars")
-    assert read_raw(path, csv_source(), start=MONDAY).columns == ["row", "user_id", "item_id", "value"]
+    assert read_raw(path, csv_source(), start=MONDAY).columns == [ROW, "user_id", "item_id", "value"]
     (tmp_path / "a.jsonl").write_text('{"who": 1, "stars": 2}\n')
-    assert read_raw(tmp_path / "a.jsonl", csv_source()).columns == ["row", "user_id", "value"]
+    assert read_raw(tmp_path / "a.jsonl", csv_source()).columns == [ROW, "user_id", "value"]
 
 
 def test_a_whole_source_is_read_in_order_of_time(tmp_path: Path) -> None:
