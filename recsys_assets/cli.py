@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from recsys_assets.drills import cli as drills
 from recsys_assets.rollout import cli as releases
 from recsys_assets.serving import token_cli
 from recsys_assets.settings import ConfigError, Settings, load_settings
@@ -112,6 +113,7 @@ def status() -> None:
 
 
 app.add_typer(token_cli.app)
+app.registered_commands.extend(drills.app.registered_commands)
 
 
 def main() -> None:

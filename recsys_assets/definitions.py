@@ -13,6 +13,9 @@ import dagster as dg
 
 from recsys_assets.drift import assets as drift
 from recsys_assets.drift import sensors as drift_sensors
+from recsys_assets.drills import assets as drills
+from recsys_assets.drills import jobs as drill_jobs
+from recsys_assets.drills import schedules as drill_schedules
 from recsys_assets.evaluation import assets as evaluation
 from recsys_assets.features import assets as features
 from recsys_assets.features import checks as feature_checks
@@ -28,9 +31,9 @@ from recsys_assets.serving import assets as serving
 from recsys_assets.settings import Settings, load_settings
 from recsys_assets.training import assets as training
 
-ROOMS = (interactions, features, training, evaluation, drift, serving, rollout, rollout_marks)
+ROOMS = (interactions, features, training, evaluation, drift, serving, rollout, rollout_marks, drills)
 CHECKS = (feature_checks,)
-JOBS = (interactions, training, evaluation, drift, rollout_jobs)
+JOBS = (interactions, training, evaluation, drift, rollout_jobs, drill_jobs)
 AUTOMATION = (interaction_sensors, drift_sensors, rollout_sensors)
 
 
@@ -54,7 +57,7 @@ def _assembled(settings: Settings, resource_overrides: Mapping[str, Any]) -> dg.
                 "automation", target=dg.AssetSelection.all(), default_status=dg.DefaultSensorStatus.RUNNING
             ),
         ],
-        schedules=rollout_schedules.build_schedules(settings),
+        schedules=[*rollout_schedules.build_schedules(settings), *drill_schedules.build_schedules(settings)],
         resources={**build_resources(settings), **resource_overrides},
         # One machine: steps of a run share the imports of one process.
         executor=dg.in_process_executor,

@@ -36,6 +36,8 @@ def test_everything_that_starts_runs_by_itself_is_on_from_the_start(defs: dg.Def
     sensors = {each.name: each.default_status for each in defs.sensors or []}
     schedules = {each.name: each.default_status for each in defs.schedules or []}
     assert set(sensors) == {"new_days_sensor", "catalogue_sensor", "drift_sensor", "canary_sensor", "automation"}
+    drill = schedules.pop("weekly_drill_schedule")  # real users would meet it
+    assert drill is dg.DefaultScheduleStatus.STOPPED
     assert set(schedules) == {"collect_feedback_schedule"}
     assert set(sensors.values()) == {dg.DefaultSensorStatus.RUNNING}
     assert set(schedules.values()) == {dg.DefaultScheduleStatus.RUNNING}

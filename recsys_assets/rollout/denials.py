@@ -63,13 +63,18 @@ def _read(events: Iterable[Event]) -> _Rows:
         elif event.kind == OPENED and digest in rows.allowed and event.at < rows.allowed[digest]:
             rows.trials[digest] = event.release_id
             del rows.allowed[digest]
-        elif event.kind in _ENDS:
+        elif event.kind in _ENDS and not _was_a_drill(event):
             rows.allowed.pop(digest, None)
             rows.trials.pop(digest, None)
             rows.denied.pop(digest, None)
             if event.kind == Phase.ROLLED_BACK.value:
                 rows.denied[digest] = event.release_id
     return rows
+
+
+def _was_a_drill(event: Event) -> bool:
+    """What a drill's server did on purpose says nothing of its files."""
+    return bool((event.body.get("model") or {}).get("drill"))
 
 
 def expiry_of(override: Event) -> datetime:

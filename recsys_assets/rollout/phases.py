@@ -41,6 +41,7 @@ class World:
     verdicts: tuple[Verdict, ...] = ()
     visitors: tuple[int, int] = (0, 0)
     approved: bool = False
+    guarded: bool = True
     denied: frozenset[str] = frozenset()
 
     def outcome(self, verdict: Verdict | None) -> Outcome:
@@ -137,6 +138,8 @@ def _wait(world: World, now: datetime) -> Decision | None:
     if not world.ready(route.release.model.service_name):
         status = world.services.get(route.release.model.service_name)
         return _stay(world, "hold", f"{route.release.model.service_name} is not ready: {_why(status)}")
+    if not world.guarded and route.release.champion is not None:
+        return _stay(world, "hold", "no living guard watches: nothing moves on until one does")
     if missing := _missing(world, now):
         asks = missing == [WAITS_FOR_APPROVAL]
         return _stay(world, "hold", "; ".join(missing)).model_copy(update={"asks_approval": asks})
@@ -158,7 +161,8 @@ def _missing(world: World, now: datetime) -> list[str]:
     if not _is_last_step(route):
         return _unseen(world) + world.open_questions(RATIO, COUNTED, STABLE)
     waits = _unseen(world) + world.open_questions(*ALL_CHECKS)
-    return waits or ([WAITS_FOR_APPROVAL] if plan.needs_approval and not world.approved else [])
+    asks = plan.needs_approval and not world.approved and route.release.model.drill is None
+    return waits or ([WAITS_FOR_APPROVAL] if asks else [])
 
 
 def _unseen(world: World) -> list[str]:
@@ -171,6 +175,9 @@ def _go_on(world: World, now: datetime) -> Decision:
     """The step after this one. Only called when nothing speaks against it and nothing is missing."""
     route = world.route
     plan, first = route.release.plan, route.release.champion is None
+    everybody_next = first or route.phase is Phase.BAKING or (route.phase is Phase.CANARY and _is_last_step(route))
+    if everybody_next and (drill := route.release.model.drill):
+        return _end(world, f"the drill {drill} passed every check; a drill is never promoted")
     if route.phase is Phase.BAKING or first:
         why = "there was no champion to compare with" if first else f"baked {plan.bake_seconds:.0f} s at 100 %"
         return _to(world, "promote", Phase.CHAMPION, why)

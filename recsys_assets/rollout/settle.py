@@ -68,7 +68,7 @@ def _write_audience(desk: Desk, state: RouteState) -> None:
     release, began = state.release, next((w.since for w in state.weights if w.weight_bp), None)
     if began is None:
         return
-    if state.phase is Phase.ROLLED_BACK:
+    if state.phase is Phase.ROLLED_BACK or release.model.drill:
         mark = {
             "model_version": release.model.version,
             "since": release.opened_at.isoformat(),

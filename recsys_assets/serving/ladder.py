@@ -99,8 +99,8 @@ class Ladder:
         kept = self._kept(user_id, k)
         if lookup.failure is not None and kept:
             # What the store said last is more than what the bundle knows: the snapshot is never the newer one.
-            flags = (lookup.failure, "last_known") if kept.with_store else (lookup.failure,)
-            return self._again(user_id, k, kept, "no_online_store", flags)
+            last = ("last_known",) if kept.with_store else ()
+            return self._again(user_id, k, kept, "no_online_store", (lookup.failure, *last))
         profile, rung, flags = self._profile(user_id, lookup, at)
         if profile is None:
             return self._popular(user_id, k, (), flags)

@@ -32,7 +32,7 @@ ROOMS = {
     "training": {"training_rows", "candidate_index", "hyperparameters", "ranker_model"},
     "evaluation": {"evaluation_report", "drift_report"},
     "serving": {"challenger_service", "exposures", "feedback"},
-    "rollout": {"shadow_comparison", "canary", "champion", "exposure_marks"},
+    "rollout": {"shadow_comparison", "canary", "champion", "exposure_marks", "drill_report"},
 }
 ARGUMENTS = (
     "--headless",

@@ -1,0 +1,118 @@
+"""Playing one drill on the running system: refuse, launch the same `release` job as always, follow it to its end.
+
+Here: order and waiting. No gate is left out or shortened: a drill's model is fitted, judged and released like any
+other, and its server alone misbehaves. Not here: what the logs tell afterwards (reading.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from recsys_assets.drills.kinds import Kind
+from recsys_assets.drills.webserver import ENDED, Webserver
+from recsys_assets.rollout.ledger import OPENED, PHASES, Event, Ledger
+from recsys_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from recsys_assets.rollout.route import RouteState
+
+RELEASE_JOB: Final = "release"
+DRILL_TAG: Final = "recsys-assets/drill"
+LOOK_SECONDS: Final = 0.5
+
+
+class DrillRefused(Exception):  # noqa: N818
+    """Now is no time for a drill; the message says why."""
+
+
+class DrillUnfinished(Exception):  # noqa: N818
+    """It did not end in time; the release goes on, guarded as ever, and ends at its own deadline."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """What came of it: the run, its end, and the release, None where the gates let none begin."""
+
+    kind: Kind
+    run_id: str
+    status: str
+    release_id: str | None
+
+
+def refuse_unless_ready(settings: Settings, webserver: Webserver, state: RouteState | None) -> None:
+    """Raise DrillRefused or DagsterAway unless the system runs, has a champion and releases nothing."""
+    if under_way := webserver.under_way(RELEASE_JOB):
+        raise DrillRefused(f"a release is under way: run {under_way[0]} of the job {RELEASE_JOB}")
+    if state is None:
+        raise DrillRefused("there is no champion yet; a drill needs one to fall back to")
+    if not state.phase.is_end:
+        raise DrillRefused(f"a release is under way: {state.release.release_id} is {state.phase.value}")
+    gateway = f"http://{settings.serving.host}:{settings.serving.gateway_port}"
+    try:
+        answered = httpx.post(
+            f"{gateway}/v1/models/{settings.model_name}:predict",
+            json={"instances": [{"user_id": "drill", "k": 1}]},
+            headers={"x-user-id": "drill"},
+            timeout=10,
+            trust_env=False,
+        ).status_code
+    except httpx.HTTPError as away:
+        raise DrillRefused(f"the gateway does not answer at {gateway}: {away}; is it running?") from None
+    if answered != 200:
+        raise DrillRefused(f"the gateway at {gateway} answers {answered}: not well enough for a drill")
+
+
+def route_now(settings: Settings) -> RouteState | None:
+    """The release on the route, or None where there is none."""
+    from recsys_assets.platform.local.store import open_store
+    from recsys_assets.rollout.act import read_state
+
+    if not settings.path("platform", "manifests.db").exists():
+        return None
+    return read_state(open_store(settings), settings.model_name)
+
+
+def play(
+    settings: Settings, kind: Kind, *, timeout_seconds: float, tell: Callable[[str], None], by: str = "a person"
+) -> Played:
+    """Let a bad model in and watch what becomes of it."""
+    webserver, ledger = Webserver.of(settings), Ledger(settings.path("ledger.db"))
+    refuse_unless_ready(settings, webserver, route_now(settings))
+    began, deadline = datetime.now(UTC), time.monotonic() + timeout_seconds
+    config = {"ops": {"ranker_model": {"config": {"drill": kind}}}}
+    run_id = webserver.launch(RELEASE_JOB, config=config, tags={DRILL_TAG: kind, "recsys-assets/by": by})
+    tell(f"{kind}: run {run_id} of the job {RELEASE_JOB} trains, judges and releases the model")
+    seen = len(ledger.events())
+    while True:
+        status = webserver.status(run_id)
+        events = ledger.events()
+        for line in filter(None, map(told, events[seen:])):
+            tell(line)
+        seen = len(events)
+        if status in ENDED:
+            return Played(kind, run_id, status, opened_since(events, kind, began))
+        if time.monotonic() > deadline:
+            raise DrillUnfinished(f"{kind}: run {run_id} is {status} after {timeout_seconds:.0f} s")
+        time.sleep(LOOK_SECONDS)
+
+
+def opened_since(events: list[Event], kind: str, since: datetime) -> str | None:
+    """The release of this drill that was opened since, by the ledger."""
+    for event in reversed(events):
+        if event.kind == OPENED and event.at >= since and (event.body.get("model") or {}).get("drill") == kind:
+            return event.release_id
+    return None
+
+
+def told(event: Event) -> str | None:
+    """A move of a release in one line; None for rows that move nothing."""
+    if event.kind not in PHASES and event.kind != OPENED:
+        return None
+    share = f" at {event.body.get('weight_bp', 0) / 100:g} %" if event.kind == "canary" else ""
+    return f"{event.at:%H:%M:%S} {event.release_id} {event.kind}{share}: {event.body.get('reason', '')}"
