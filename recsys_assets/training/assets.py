@@ -38,7 +38,7 @@ SCORE_CHECK = "scores_are_not_degenerate"
 class RankerConfig(dg.Config):
     """`drill` plants a fault on purpose: corrupt_labels spoils the model, the others become faults of its server."""
 
-    drill: Literal["none", "corrupt_labels", "slow", "failing", "crossed_users"] = "none"
+    drill: Literal["none", "corrupt_labels", "slow", "failing", "crossed_users", "worse", "stale_features"] = "none"
     use_tuned: bool = True
 
 
