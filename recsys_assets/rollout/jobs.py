@@ -142,11 +142,12 @@ def _override(settings: Settings) -> dg.JobDefinition:
 
 def _said(context: dg.OpExecutionContext, say: "Callable[[Desk], _T]", settings: Settings) -> _T:
     """Do it, or fail with the refusal as a sentence instead of a stack trace."""
+    from recsys_assets.platform.interface import PlatformError
     from recsys_assets.rollout.desk import ReleaseRefused
 
     try:
         return say(_desk(settings, context))
-    except ReleaseRefused as refused:
+    except (ReleaseRefused, PlatformError) as refused:
         raise dg.Failure(f"refused: {refused}", allow_retries=False) from None
 
 

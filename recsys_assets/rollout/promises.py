@@ -5,9 +5,8 @@ Here: rows of text, the same in the UI and on the command line. Not here: the pl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
-
-from recsys_assets.records import AnalysisPlan
 
 _MEANING = {
     "metric": "what is compared, for each visitor",
@@ -24,12 +23,17 @@ _MEANING = {
     "max_p99_ratio": "slower than this rolls it back",
     "max_degraded_rate_increase": "more degraded answers than this roll it back",
     "needs_approval": "whether a person lets it go to everybody",
+    "metrics": "what else may not be worse",
+    "power": "how probably a release without loss passes; one that no longer can is stopped",
+    "history_seconds": "how far back visitors are told apart, for a smaller variance",
+    "max_error_rate_ratio": "more errors than this, relative to stable, roll it back",
+    "latency_limits": "slower than this at these quantiles rolls it back, too",
 }
 
 
-def promises(plan: AnalysisPlan) -> list[tuple[str, str, str]]:
-    """Name, value and meaning of everything in the plan, whatever was added to it since."""
-    return [(name, _told(name, value), _MEANING.get(name, "")) for name, value in plan.model_dump(mode="json").items()]
+def promises(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Name, value and meaning of everything in a plan's JSON: what was written then, not what is known now."""
+    return [(name, _told(name, value), _MEANING.get(name, "")) for name, value in plan.items()]
 
 
 def _told(name: str, value: Any) -> str:
@@ -37,4 +41,6 @@ def _told(name: str, value: Any) -> str:
         return ", ".join(f"{step / 100:g} %" for step in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if isinstance(value, list):
+        return "; ".join(" ".join(f"{k} {v}" for k, v in each.items() if v) for each in value) or "none"
+    return f"{value:,}" if isinstance(value, int) else "none" if value is None else str(value)

@@ -151,7 +151,10 @@ def canary_report(desk: Desk, release_id: str, before: RouteState) -> CanaryRepo
 
 def plan_table(plan: AnalysisPlan) -> dg.TableMetadataValue:
     """What was promised when the release opened; the route keeps it, and nobody changes it."""
-    rows = [{"promise": name, "value": value, "meaning": meaning} for name, value, meaning in promises(plan)]
+    rows = [
+        {"promise": name, "value": value, "meaning": meaning}
+        for name, value, meaning in promises(plan.model_dump(mode="json"))
+    ]
     return dg.MetadataValue.table([dg.TableRecord(row) for row in rows])
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from recsys_assets.records import AnalysisPlan
 from recsys_assets.rollout.ledger import OPENED, Event
 from recsys_assets.rollout.promises import promises
 
@@ -24,7 +23,7 @@ def opening(events: Sequence[Event]) -> tuple[list[str], list[tuple[str, ...]]]:
     ]
     if "plan" not in body:
         return [*facts, "  its plan was not recorded"], []
-    return facts, list(promises(AnalysisPlan.model_validate(body["plan"])))
+    return facts, list(promises(body["plan"]))
 
 
 def history(events: Sequence[Event]) -> list[tuple[str, ...]]:
