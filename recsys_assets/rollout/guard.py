@@ -1,7 +1,8 @@
 """The guard: a loop outside Dagster that takes the weight from a canary that breached or that nobody looks after.
 
 Here: `python -m recsys_assets.rollout.guard`. It can do this one thing only, works without Dagster, MLflow and the
-webserver, and reads nothing but the route object and the gateway's rows. Not here: any step forward.
+webserver, and reads nothing but the route object and the logs. Not here: what a breach is (breaches.py), any step
+forward.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import logging
 import signal
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -24,16 +26,20 @@ from recsys_assets.platform.interface import (
     Platform,
     PlatformError,
 )
-from recsys_assets.records import Decision, Outcome, Phase, Verdict
+from recsys_assets.records import Decision, Phase, Verdict
 from recsys_assets.rollout.act import move, read_state
-from recsys_assets.rollout.evidence import STABLE
-from recsys_assets.rollout.guardrails import guard_verdicts, stable_health
+from recsys_assets.rollout.breaches import full_verdicts, gateway_verdicts, judge_breach
+from recsys_assets.rollout.guarding import Beat, guard_lock
 from recsys_assets.rollout.ledger import FROZEN, Ledger
 from recsys_assets.rollout.metrics import LogMetrics, MetricsSource
-from recsys_assets.rollout.outcomes import Scope, gateway_requests
-from recsys_assets.rollout.route import RouteBroken, RouteState, planned_split, stable_service
+from recsys_assets.rollout.outcomes import Scope
+from recsys_assets.rollout.route import RouteBroken, RouteState, stable_service
+
+__all__ = ["Post", "judge_breach", "main", "run", "watch"]
 
 ACTOR: Final = "guard"
+# The full look costs more the longer a release takes; it takes at most this share of the time.
+FULL_SHARE: Final = 0.2
 log = logging.getLogger("recsys_assets.guard")
 
 
@@ -49,16 +55,22 @@ class Post:
     clock: Callable[[], datetime]
 
 
-def watch(post: Post) -> Decision | None:
-    """Look once. The decision when weight was taken, or could not be because stable is broken too; else None."""
+def watch(post: Post, *, full: bool = True) -> Decision | None:
+    """Look once. The decision when weight was taken, or could not be because stable is broken too; else None.
+
+    First what the gateway alone tells; where that is no breach and a `full` look is due, quality and degraded answers.
+    """
     state = read_state(post.platform, post.model_name)
     if state is None or state.phase not in {Phase.CANARY, Phase.BAKING}:
         return None
     now = post.clock()
-    verdicts = _verdicts(post, state, now)
-    decision = judge_breach(state, verdicts, stable_ready=_ready(post, state), now=now)
-    if decision is None:
-        return None
+    decision = _judged(post, state, _gateway(post, state, now), now)
+    if decision is None and full:
+        decision = _judged(post, state, _full(post, state, now), now)
+    return None if decision is None else _act(post, state, decision, now)
+
+
+def _act(post: Post, state: RouteState, decision: Decision, now: datetime) -> Decision | None:
     if decision.action == "pause":
         _call_a_person(post, state, decision, now)
         return decision
@@ -70,42 +82,30 @@ def watch(post: Post) -> Decision | None:
     return decision
 
 
-def judge_breach(
-    state: RouteState, verdicts: tuple[Verdict, ...], *, stable_ready: bool, now: datetime
-) -> Decision | None:
-    """Pure. Roll back at a breach; hold at an expired lease, which is nobody's verdict on the model; else nothing.
-
-    No data is no breach: the lease takes the weight when nobody can judge any more.
-    """
-    failed = [v for v in verdicts if v.outcome is Outcome.FAIL and v.check != STABLE]
-    stable_broken = not stable_ready or any(v.check == STABLE and v.outcome is Outcome.FAIL for v in verdicts)
-    if not failed and now < state.lease:
-        return None
-    why = "; ".join(f"{v.check} FAIL: {v.reason}" for v in failed) or (
-        f"nobody looked after it since the lease ran out at {state.lease.isoformat(timespec='seconds')}"
-    )
-    if stable_broken:
-        return _decision(state, "pause", state.phase, f"frozen, call a person: stable is broken too; {why}", verdicts)
-    if failed:
-        return _decision(state, "roll_back", Phase.ROLLED_BACK, why, verdicts)
-    return _decision(state, "roll_back", Phase.HELD, why, verdicts)
+def _judged(post: Post, state: RouteState, verdicts: tuple[Verdict, ...], now: datetime) -> Decision | None:
+    return judge_breach(state, verdicts, stable_ready=_ready(post, state), now=now)
 
 
-def _decision(state: RouteState, action: str, phase: Phase, reason: str, verdicts: tuple[Verdict, ...]) -> Decision:
-    moves = phase is not state.phase
-    return Decision(
-        release_id=state.release.release_id,
-        action="roll_back" if action == "roll_back" else "pause",
-        phase=phase,
-        step=state.step,
-        split=planned_split(state.release, phase, state.step) if moves else state.split,
-        reason=reason,
-        verdicts=verdicts,
-    )
+def _gateway(post: Post, state: RouteState, now: datetime) -> tuple[Verdict, ...]:
+    scope = _scope(post, state, now)
+    return () if scope.start is None else gateway_verdicts(post.metrics.gateway_only(_since(scope.start, state)), scope)
 
 
-def _verdicts(post: Post, state: RouteState, now: datetime) -> tuple[Verdict, ...]:
-    scope = Scope(
+def _full(post: Post, state: RouteState, now: datetime) -> tuple[Verdict, ...]:
+    scope = _scope(post, state, now)
+    if scope.start is None:
+        return ()
+    logs = post.metrics.logs(_since(scope.start, state))
+    # Whether stable is fit must be known here as well, before all users are given to it.
+    return full_verdicts(logs, scope) + gateway_verdicts(logs, scope)
+
+
+def _since(start: datetime, state: RouteState) -> datetime:
+    return start - timedelta(seconds=state.release.plan.history_seconds)
+
+
+def _scope(post: Post, state: RouteState, now: datetime) -> Scope:
+    return Scope(
         model_version=state.version,
         stable_version=state.release.champion or "",
         plan=state.release.plan,
@@ -113,11 +113,6 @@ def _verdicts(post: Post, state: RouteState, now: datetime) -> tuple[Verdict, ..
         top_k=post.top_k,
         now=now,
     )
-    if scope.start is None:
-        return ()
-    logs = post.metrics.gateway_only(scope.start)
-    requests = gateway_requests(logs, scope)
-    return (*guard_verdicts(logs, scope, requests), stable_health(logs, scope, requests))
 
 
 def _ready(post: Post, state: RouteState) -> bool:
@@ -141,17 +136,23 @@ def _call_a_person(post: Post, state: RouteState, decision: Decision, now: datet
         log.critical("%s: %s", release_id, decision.reason)
 
 
-def run(post: Post, *, interval_seconds: float, stop: threading.Event) -> None:
+def run(post: Post, beat: Beat, *, interval_seconds: float, stop: threading.Event) -> None:
     """Look until stopped. What does not answer or cannot be read is told once and looked at again."""
-    told = ""
+    told, full_from = "", 0.0
     while not stop.wait(interval_seconds):
+        began = time.monotonic()
+        full = began >= full_from
         try:
-            watch(post)
+            watch(post, full=full)
+            beat.looked()
             told = ""
         except (PlatformError, RouteBroken, OSError, sqlite3.Error) as broken:
+            beat.blind()
             if str(broken) != told:
                 log.error("cannot look: %s", broken)
                 told = str(broken)
+        if full:
+            full_from = began + (time.monotonic() - began) / FULL_SHARE
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -175,7 +176,7 @@ def main(argv: list[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     log.info("guarding %s below %s", settings.model_name, settings.home)
-    run(post, interval_seconds=settings.rollout.guard_interval_seconds, stop=stop)
+    run(post, Beat(guard_lock(settings)), interval_seconds=settings.rollout.guard_interval_seconds, stop=stop)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,127 @@
+"""What the guard looks for: verdicts since the canary began, and of the last half minute by itself.
+
+Here: pure questions to the analysis, and what an answer means for the weight. Not here: reading, looking again
+(guard.py), or any step forward (phases.py).
+
+The verdicts since the canary began are the tick's own: the guard and the tick never disagree about them. But after
+hours of good answers a breach of a minute drowns in them. So each EPOCH_SECONDS begins a test of its own, which looks
+at its own rows for two epochs. Epoch k has alpha / (k + 1)(k + 2) to err, all of them together half of alpha: however long
+a release takes, looking at each moment afresh costs no more than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+import polars as pl
+
+from recsys_assets.records import Decision, Outcome, Phase, Verdict
+from recsys_assets.rollout.analysis import quality
+from recsys_assets.rollout.evidence import GUARDRAILS, STABLE
+from recsys_assets.rollout.guardrails import degraded, errors, guard_verdicts, stable_health
+from recsys_assets.rollout.outcomes import ALL_BP, Logs, Scope, WeightSince, gateway_requests, visitor_outcomes
+from recsys_assets.rollout.route import RouteState, lease_is_over, planned_split
+
+EPOCH_SECONDS: Final = 30.0
+Questions = Callable[[Logs, Scope, Scope], Iterable[Verdict]]
+
+
+def gateway_verdicts(logs: Logs, scope: Scope) -> tuple[Verdict, ...]:
+    """Errors and latency, lately and since the canary began, and whether stable is fit: all from the gateway's rows."""
+    requests = gateway_requests(logs, scope)
+    whole = (*guard_verdicts(logs, scope, requests), stable_health(logs, scope, requests))
+    return whole + _lately(logs, scope, _recent_gateway)
+
+
+def full_verdicts(logs: Logs, scope: Scope) -> tuple[Verdict, ...]:
+    """Quality and degraded answers, which need what the servers and the collector wrote as well."""
+    whole = (
+        quality(logs, scope, visitor_outcomes(logs, scope)),
+        degraded(logs, scope, gateway_requests(logs, scope)),
+    )
+    return whole + _lately(logs, scope, _recent_full)
+
+
+def judge_breach(
+    state: RouteState, verdicts: tuple[Verdict, ...], *, stable_ready: bool, now: datetime
+) -> Decision | None:
+    """Roll back at a breach; hold at an expired lease, which is nobody's verdict on the model; else nothing.
+
+    No data is no breach: the lease takes the weight when nobody can judge any more. A verdict on another version says
+    nothing about this one.
+    """
+    failed = [v for v in verdicts if v.outcome is Outcome.FAIL and v.model_version == state.version]
+    against = [v for v in failed if v.check in GUARDRAILS]
+    if not against and not lease_is_over(state, now):
+        return None
+    why = "; ".join(f"{v.check} FAIL: {v.reason}" for v in against) or (
+        f"nobody looked after it since the lease ran out at {state.lease.isoformat(timespec='seconds')}"
+    )
+    if not stable_ready or any(v.check == STABLE for v in failed):
+        return _decision(state, "pause", state.phase, f"frozen, call a person: stable is broken too; {why}", verdicts)
+    return _decision(state, "roll_back", Phase.ROLLED_BACK if against else Phase.HELD, why, verdicts)
+
+
+def epochs(scope: Scope) -> list[Scope]:
+    """The epoch under way and the one before it, each as a scope of its own; none before the first is over."""
+    if scope.start is None:
+        return []
+    under_way = int((scope.now - scope.start).total_seconds() // EPOCH_SECONDS)
+    return [_epoch(scope, scope.start, number) for number in (under_way - 1, under_way) if number >= 1]
+
+
+def _epoch(scope: Scope, start: datetime, number: int) -> Scope:
+    begin = start + timedelta(seconds=number * EPOCH_SECONDS)
+    in_force = [w for w in scope.weights if w.since <= begin][-1]
+    weights = (WeightSince(begin, in_force.weight_bp), *(w for w in scope.weights if w.since > begin))
+    # What a visitor did before the epoch may be the canary's own doing: no history.
+    changes = {"alpha": scope.plan.alpha / ((number + 1) * (number + 2)), "history_seconds": 0.0}
+    return replace(scope, weights=weights, plan=scope.plan.model_copy(update=changes))
+
+
+def _lately(logs: Logs, scope: Scope, questions: Questions) -> tuple[Verdict, ...]:
+    """What failed in an epoch. That nothing is shown there is no news."""
+    found = [(epoch, verdict) for epoch in epochs(scope) for verdict in questions(logs, scope, epoch)]
+    return tuple(_since(epoch, verdict) for epoch, verdict in found if verdict.outcome is Outcome.FAIL)
+
+
+def _since(epoch: Scope, verdict: Verdict) -> Verdict:
+    began = f"since {epoch.weights[0].since.isoformat(timespec='seconds')}"
+    return verdict.model_copy(update={"reason": f"{began}: {verdict.reason}"})
+
+
+def _recent_gateway(logs: Logs, scope: Scope, epoch: Scope) -> Iterable[Verdict]:
+    requests = gateway_requests(logs, epoch)
+    if not epoch.baking:
+        return guard_verdicts(logs, epoch, requests)
+    # At full weight nobody is left to ask stable: its rows of before stand for it. Not for latency, which the machine's
+    # load of the moment decides.
+    before = gateway_requests(logs, scope).filter(pl.col("variant") == "stable")
+    both = pl.concat([requests.filter(pl.col("variant") == "canary"), before])
+    return [errors(logs, epoch, both.with_columns(weight_bp=pl.lit(ALL_BP, dtype=pl.Int64)))]
+
+
+def _recent_full(logs: Logs, _scope: Scope, epoch: Scope) -> Iterable[Verdict]:
+    found = [degraded(logs, epoch, gateway_requests(logs, epoch))]
+    outcomes = visitor_outcomes(logs, epoch)
+    canary = int(outcomes.visitors["is_canary"].sum())
+    # The bound is asymptotic and alpha small: it asks for more visitors here than since the canary began.
+    if min(canary, outcomes.visitors.height - canary) >= epoch.plan.min_visitors_per_arm:
+        found.append(quality(logs, epoch, outcomes))
+    return found
+
+
+def _decision(state: RouteState, action: str, phase: Phase, reason: str, verdicts: tuple[Verdict, ...]) -> Decision:
+    moves = phase is not state.phase
+    return Decision(
+        release_id=state.release.release_id,
+        action="roll_back" if action == "roll_back" else "pause",
+        phase=phase,
+        step=state.step,
+        split=planned_split(state.release, phase, state.step) if moves else state.split,
+        reason=reason,
+        verdicts=verdicts,
+    )
