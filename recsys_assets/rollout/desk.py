@@ -56,5 +56,7 @@ class Desk:
     clock: Callable[[], datetime]
     mark: Callable[[], ClockMark | None] = lambda: None
     show_question: Callable[[RouteState, Decision], None] = shown_nowhere
+    # Whether a guard lives that takes the weight when nobody else can.
+    guarded: Callable[[], bool] = lambda: True
     # Verifies what is on the disk once more before users see it; None where no tick is made, as on the command line.
     bundle: Callable[[ModelVersion], Verdict] | None = None

@@ -12,8 +12,9 @@ from recsys_assets.records import Decision, ModelVersion, Outcome, Verdict
 from recsys_assets.resources.gates import read_gate
 from recsys_assets.rollout.clocks import machine_clock
 from recsys_assets.rollout.desk import Desk
+from recsys_assets.rollout.guarding import guard_lock, is_guarded
 from recsys_assets.rollout.ledger import Ledger
-from recsys_assets.rollout.metrics import LogMetrics
+from recsys_assets.rollout.metrics import kept_metrics
 from recsys_assets.rollout.route import RouteState
 from recsys_assets.serving.assets import CHALLENGER_SERVICE, gate_names, gates
 from recsys_assets.serving.verdicts import CHECKS
@@ -34,12 +35,13 @@ def open_desk(
         model_name=settings.model_name,
         platform=platform,
         ledger=Ledger(settings.path("ledger.db")),
-        metrics=LogMetrics(settings.home),
+        metrics=kept_metrics(settings.home),
         registry=registry,
         gate=lambda model: offline_gate(settings, instance, model),
         top_k=settings.serving.top_k,
         clock=lambda: datetime.now(UTC),
         mark=machine_clock,
+        guarded=lambda: is_guarded(guard_lock(settings)),
         bundle=lambda model: bundle_gate(settings, model),
         show_question=lambda state, decision: _show(settings, instance, state, decision),
     )

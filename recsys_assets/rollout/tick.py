@@ -48,6 +48,7 @@ def _world(desk: Desk, state: RouteState, now: datetime) -> World:
         route=state,
         services=services,
         approved=desk.ledger.approved(release.release_id),
+        guarded=desk.guarded(),
         # What was allowed when it opened stays so: an override that expires, or that it spent, ends no release.
         denied=frozenset(desk.ledger.denied(release.opened_at, for_release=release.release_id)),
     )

@@ -177,6 +177,26 @@ def test_an_expired_lease_is_renewed_before_anything_moves_on() -> None:
     assert "lease" in decision.reason
 
 
+@pytest.mark.parametrize(
+    ("phase", "step"), [(Phase.GATED, 0), (Phase.SHADOW, 0), (Phase.CANARY, 0), (Phase.BAKING, LAST)]
+)
+def test_without_a_living_guard_nothing_moves_on(phase: Phase, step: int) -> None:
+    decision = decide(world(route(phase, step), guarded=False), later(11))
+    assert (decision.action, decision.phase, decision.step) == ("hold", phase, step)
+    assert "no living guard" in decision.reason
+
+
+def test_without_a_guard_harm_still_rolls_back_and_the_deadline_still_ends() -> None:
+    harmed = world(route(Phase.CANARY), guarded=False, verdicts=all_pass(**{ERRORS: Outcome.FAIL}))
+    assert decide(harmed, later(11)).phase is Phase.ROLLED_BACK
+    assert decide(world(route(Phase.CANARY), guarded=False), later(600)).phase.is_end
+
+
+def test_a_first_release_needs_no_guard_for_there_is_nothing_to_fall_back_to() -> None:
+    decision = decide(world(route(Phase.GATED, champion=None), guarded=False), later(1))
+    assert decision.phase is Phase.CHAMPION
+
+
 def test_an_edit_by_hand_is_named_and_stops_the_steps() -> None:
     edited = replace(route(Phase.CANARY), manual_edit="edited by hand: canary_weight_bp is 9000, planned 1000")
     decision = decide(world(edited), later(1))
