@@ -11,13 +11,14 @@ import dagster as dg
 from pydantic import Field
 
 from recsys_assets.rollout.denials import DEFAULT_EXPIRES
-from recsys_assets.rollout.words import APPROVE_JOB, OPS, PAUSE_JOB, RESUME_JOB, ROLL_BACK_JOB
+from recsys_assets.rollout.words import APPROVE_JOB, AT_ONCE, OPS, PAUSE_JOB, RESUME_JOB, ROLL_BACK_JOB
 from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
     from recsys_assets.rollout.desk import Desk
 
 _T = TypeVar("_T")
+_WORD = {AT_ONCE: "a person's word"}
 SHADOW_COMPARISON, CANARY, CHAMPION = "shadow_comparison", "canary", "champion"
 EXPOSURE_MARKS = "exposure_marks"
 RELEASE_JOB, ADVANCE_JOB, COLLECT_JOB = "release", "advance_release", "collect_feedback"
@@ -99,7 +100,7 @@ def _approve(settings: Settings) -> dg.JobDefinition:
         _said(context, lambda desk: approve(desk, config.release_id, who=config.who, why=config.why), settings)
         context.log.info(f"{config.release_id}: approved by {config.who}")
 
-    @dg.job(name=APPROVE_JOB, description="Let the release that waits for it go to everybody.")
+    @dg.job(name=APPROVE_JOB, tags=_WORD, description="Let the release that waits for it go to everybody.")
     def approve_release() -> None:
         approve_it()
 
@@ -115,7 +116,7 @@ def _steer(settings: Settings, job: str, word: Literal["pause", "resume", "rollb
         _said(context, lambda desk: say(desk, config.release_id, who=config.who, why=config.why), settings)
         context.log.info(f"{config.release_id}: {job} by {config.who}")
 
-    @dg.job(name=job, description=what)
+    @dg.job(name=job, tags=_WORD, description=what)
     def steer_release() -> None:
         steer_it()
 
@@ -133,7 +134,7 @@ def _override(settings: Settings) -> dg.JobDefinition:
         digest, until = _said(context, say, settings)
         context.log.info(f"{digest} may be released until {until.isoformat(timespec='seconds')}")
 
-    @dg.job(description="Let a digest that was rolled back be released again, for some time.")
+    @dg.job(tags=_WORD, description="Let a digest that was rolled back be released again, for some time.")
     def override_rolled_back_digest() -> None:
         override_it()
 

@@ -16,6 +16,8 @@ APPROVE_JOB, PAUSE_JOB, RESUME_JOB, ROLL_BACK_JOB = (
 )
 # The one op of each job that takes a person's word on a release.
 OPS: Final = {APPROVE_JOB: "approve_it", PAUSE_JOB: "pause_it", RESUME_JOB: "resume_it", ROLL_BACK_JOB: "roll_it_back"}
+# A run with this tag waits in no queue (resources/run_coordinator.py).
+AT_ONCE: Final = "recsys-assets/at-once"
 LOCATION: Final = "recsys_assets.definitions"
 
 
