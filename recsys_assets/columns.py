@@ -64,6 +64,23 @@ FEEDBACK: Final = _schema(
 EXPOSURE_ROWS: Final = _schema({**EXPOSURES, DAY: pl.Date, "rolled_back": pl.Boolean})
 FEEDBACK_ROWS: Final = _schema({**FEEDBACK, DAY: pl.Date})
 
+# One row is one reported event that a training learned from, as an interaction, and beside it what the answer was that
+# it came of: `position` (from 1) among the `shown` items, with the score it had there.
+TRAINING_FEEDBACK: Final = _schema(
+    {
+        **INTERACTIONS,
+        "event_id": pl.String,
+        "request_id": pl.String,
+        "model_version": pl.String,
+        "variant": pl.String,
+        "rung": pl.String,
+        "position": pl.Int64,
+        "shown": pl.Int64,
+        "score": pl.Float64,
+        "rolled_back": pl.Boolean,
+    }
+)
+
 # One row is one release that was rolled back: what its version answered from `since` on was of a bad model, up to
 # `until`, when a person let the version be tried once more; null where nobody has.
 EXPOSURE_MARKS: Final = _schema(

@@ -8,9 +8,10 @@ Here: the shape of the configuration and its loading, with every error reported 
 from __future__ import annotations
 
 import os
+import reprlib
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 import yaml
@@ -23,6 +24,11 @@ TimeUnit = Literal["iso", "s", "ms", "us"]
 # What people are told of a release.
 NotifiedEvent = Literal["rejected", "held", "rolled_back", "promoted", "approval_asked", "paused", "resumed", "frozen"]
 AttributeKind = Literal["category", "categories", "number", "text", "time"]
+Separator = Annotated[str, Field(pattern=r'^[^"\r\n\x00]$')]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+# A config of a person is a hundredth of this; aliases that stand for aliases grow without end when written out.
+MAX_CONFIG_BYTES = 1 << 18
+MAX_ALIASES = 16
 
 
 class ConfigError(ValueError):
@@ -30,7 +36,7 @@ class ConfigError(ValueError):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class InteractionSource(_Section):
@@ -41,7 +47,7 @@ class InteractionSource(_Section):
 
     paths: tuple[str, ...] = Field(min_length=1)
     format: Literal["parquet", "csv", "jsonl"] | None = None
-    separator: str = Field(default=",", min_length=1, max_length=1)
+    separator: Separator = ","
     columns: dict[str, str]
     time_unit: TimeUnit = "iso"
     value_range: tuple[float, float] | None = None
@@ -55,6 +61,13 @@ class InteractionSource(_Section):
         if unknown := sorted(self.columns.keys() - known):
             raise ValueError(f"columns maps unknown names {', '.join(unknown)}; known are {', '.join(sorted(known))}")
         return self
+
+    @field_validator("value_range")
+    @classmethod
+    def _range_is_ordered(cls, given: tuple[float, float] | None) -> tuple[float, float] | None:
+        if given is not None and given[0] > given[1]:
+            raise ValueError(f"must run from low to high, not from {given[0]:g} to {given[1]:g}")
+        return given
 
 
 class Attribute(_Section):
@@ -71,7 +84,7 @@ class EntitySource(_Section):
 
     path: str
     format: Literal["parquet", "csv", "jsonl"] | None = None
-    separator: str = Field(default=",", min_length=1, max_length=1)
+    separator: Separator = ","
     id_column: str
     attributes: dict[str, Attribute] = Field(default_factory=dict)
 
@@ -100,8 +113,26 @@ class DataSettings(_Section):
 class FeatureSettings(_Section):
     """Windows, in days, over which events are counted."""
 
-    windows_days: tuple[int, ...] = (1, 7, 30, 90)
+    windows_days: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 7, 30, 90), min_length=1)
     recent_items: int = Field(default=200, ge=1)
+
+    @field_validator("windows_days")
+    @classmethod
+    def _windows_differ(cls, given: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(given)) < len(given):
+            raise ValueError("names a window twice")
+        return given
+
+
+class FeedbackUse(_Section):
+    """What a training learns from reported feedback: events of these types on items that were shown to the user.
+
+    Events on answers of a model that was rolled back are left out unless they are asked for.
+    """
+
+    use: bool = True
+    include_rolled_back: bool = False
+    event_types: tuple[str, ...] = ("click", "play", "purchase")
 
 
 class TrainingSettings(_Section):
@@ -126,6 +157,7 @@ class TrainingSettings(_Section):
     min_rows: int = Field(default=1_000, ge=1)
     # A top feature that alone ranks this well on validation is a leak, not a discovery.
     max_single_feature_auc: float = Field(default=0.98, gt=0.5, le=1)
+    feedback: FeedbackUse = FeedbackUse()
 
 
 class GateSettings(_Section):
@@ -164,17 +196,27 @@ class ServingSettings(_Section):
     """Loopback ports and budgets of the local platform."""
 
     host: str = "127.0.0.1"
-    gateway_port: int = 8080
-    gateway_admin_port: int = 8081
-    collector_port: int = 8082
-    mlflow_port: int = 5000
-    dagster_port: int = 3000
-    model_port_first: int = 8100
-    model_port_last: int = 8199
+    gateway_port: Port = 8080
+    gateway_admin_port: Port = 8081
+    collector_port: Port = 8082
+    mlflow_port: Port = 5000
+    dagster_port: Port = 3000
+    model_port_first: Port = 8100
+    model_port_last: Port = 8199
     latency_budget_ms: float = Field(default=250.0, gt=0)
     online_store_timeout_ms: float = Field(default=50.0, gt=0)
     ready_timeout_seconds: float = Field(default=90.0, gt=0)
     top_k: int = Field(default=10, ge=1, le=100)
+    # The gateway's access log is moved aside at this size (some 600,000 requests), and so many of those are kept.
+    gateway_log_bytes: int = Field(default=256 << 20, ge=1 << 16)
+    gateway_log_files: int = Field(default=7, ge=1)
+
+    @model_validator(mode="after")
+    def _model_ports_are_a_range(self) -> Self:
+        if self.model_port_last < self.model_port_first:
+            raise ValueError(f"model_port_last {self.model_port_last} lies before model_port_first")
+        return self
+
     # Lets `<home>/drills/<service>.json` turn a fault on in model servers that run. Never where real users come.
     drills: bool = False
 
@@ -212,7 +254,7 @@ class RolloutSettings(_Section):
     """How a release moves. `tick_seconds` is how often a waiting run looks; the plan is fixed when a release opens."""
 
     tick_seconds: float = Field(default=2.0, gt=0)
-    guard_interval_seconds: float = Field(default=1.0, gt=0)
+    guard_interval_seconds: float = Field(default=0.5, gt=0)
     plan: AnalysisPlan
 
 
@@ -329,9 +371,21 @@ class _Loader(yaml.SafeLoader):
     """YAML's safe subset, with dates left as text, so that a wrong one is a settings error with its place, and with a
     key that stands twice refused, where YAML would quietly take the second."""
 
+    aliases = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            self.aliases += 1
+            if self.aliases > MAX_ALIASES:
+                raise yaml.composer.ComposerError(None, None, f"more than {MAX_ALIASES} aliases", None)
+        composed: yaml.Node | None = super().compose_node(parent, index)
+        return composed
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a name must be a text", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
             seen.add(key.value)
@@ -346,9 +400,15 @@ _Loader.yaml_implicit_resolvers = {
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise ConfigError(f"{path}: longer than {MAX_CONFIG_BYTES} bytes")
         loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file") from None
+    except OSError as broken:
+        raise ConfigError(f"{path}: cannot be read: {broken}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: not valid YAML: nested too deep") from None
     except (yaml.YAMLError, UnicodeDecodeError) as broken:
         raise ConfigError(f"{path}: not valid YAML: {broken}") from None
     if not isinstance(loaded, dict) or not all(isinstance(k, str) for k in loaded):
@@ -372,8 +432,12 @@ def _place(loc: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in loc) or "(top)"
 
 
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 60
+
+
 def _short(value: object) -> str:
-    text = repr(value)
+    text = _REPR.repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -16,11 +16,12 @@ from pydantic import Field
 
 if TYPE_CHECKING:
     import polars as pl
-    from deltalake import DeltaTable
+    from deltalake import DeltaTable, PostCommitHookProperties
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _DAY: Final = "day"
 _ATTEMPTS: Final = 5
+_FORGETS: Final = "delta.enableExpiredLogCleanup"
 
 
 class TableMissing(LookupError):  # noqa: N818 - a state of the world that callers expect
@@ -106,10 +107,19 @@ class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         rows = _storable(frame).unique(keys, keep="first", maintain_order=True)
         if not self.exists(name):
             where, by = self._place(name), [_DAY] if _DAY in rows.columns else None
-            write_deltalake(where, rows.clear(), mode="ignore", partition_by=by, storage_options=self._options())
+            write_deltalake(
+                where,
+                rows.clear(),
+                mode="ignore",
+                partition_by=by,
+                storage_options=self._options(),
+                post_commithook_properties=_all_versions_stay(),
+            )
         rows, same = self._aligned(name, rows), " AND ".join(f"new.{key} = old.{key}" for key in keys)
         for attempt in range(_ATTEMPTS):
-            merge = self._open(name).merge(rows, same, source_alias="new", target_alias="old")
+            merge = self._open(name).merge(
+                rows, same, source_alias="new", target_alias="old", post_commithook_properties=_all_versions_stay()
+            )
             try:
                 return int(merge.when_not_matched_insert_all().execute()["num_target_rows_inserted"])
             except CommitFailedError:
@@ -119,8 +129,30 @@ class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def set_true(self, name: str, column: str, *, where: str) -> int:
         """Set a Boolean column in the rows that an SQL condition names, in one commit; return how many were not so."""
-        changed = self._open(name).update(updates={column: "true"}, predicate=f"({where}) AND NOT {column}")
+        changed = self._open(name).update(
+            updates={column: "true"},
+            predicate=f"({where}) AND NOT {column}",
+            post_commithook_properties=_all_versions_stay(),
+        )
         return int(changed["num_updated_rows"])
+
+    def compact(self, name: str, *, before: date, most: int = 8) -> int:
+        """Put the small files of each day before `before` together where it has more than `most`; return how many.
+
+        The small files stay on the disk (there is no vacuum): versions that a training pinned are made of them.
+        """
+        import polars as pl
+
+        table = self._open(name)
+        files = pl.DataFrame(table.get_add_actions(flatten=True)).group_by(day=f"partition.{_DAY}").len()
+        days = files.filter((pl.col("len") > most) & (pl.col("day") < before))["day"].sort().to_list()
+        if not days:
+            return 0
+        # Compaction does not heed what the other writers are told about old commits, only the table's own property.
+        if table.metadata().configuration.get(_FORGETS) != "false":
+            table.alter.set_table_properties({_FORGETS: "false"}, post_commithook_properties=_all_versions_stay())
+        made = table.optimize.compact(partition_filters=[(_DAY, "in", [day.isoformat() for day in days])])
+        return int(made["numFilesRemoved"])
 
     def uri(self, name: str) -> str:
         """Where the table stands."""
@@ -176,7 +208,14 @@ class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         where, options = self._place(name), self._options()
         partition_by = [_DAY] if _DAY in rows.columns else None
         if mode == "append":
-            write_deltalake(where, rows, mode="append", partition_by=partition_by, storage_options=options)
+            write_deltalake(
+                where,
+                rows,
+                mode="append",
+                partition_by=partition_by,
+                storage_options=options,
+                post_commithook_properties=_all_versions_stay(),
+            )
         else:
             write_deltalake(
                 where,
@@ -186,8 +225,16 @@ class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 predicate=predicate,
                 schema_mode=schema_mode,
                 storage_options=options,
+                post_commithook_properties=_all_versions_stay(),
             )
         return DeltaTable(self.uri(name), storage_options=self._options()).version()
+
+
+def _all_versions_stay() -> PostCommitHookProperties:
+    """By default the library forgets commits of 30 days ago, and with them the versions that models were trained on."""
+    from deltalake import PostCommitHookProperties
+
+    return PostCommitHookProperties(cleanup_expired_logs=False)
 
 
 def _storable(frame: pl.DataFrame) -> pl.DataFrame:

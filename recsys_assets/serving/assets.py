@@ -97,7 +97,8 @@ def _exposures(settings: Settings) -> dg.AssetsDefinition:
         marks = tables.read(EXPOSURE_MARKS).rows(named=True) if tables.exists(EXPOSURE_MARKS) else []
         conditions = [marked(mark["model_version"], mark["since"], mark["until"]) for mark in marks]
         newly_marked = sum(tables.set_true(EXPOSURES, "rolled_back", where=each) for each in conditions)
-        return dg.MaterializeResult(metadata=_collected(tables, EXPOSURES, new) | {"newly_marked": newly_marked})
+        metadata = _collected(tables, EXPOSURES, new) | {"newly_marked": newly_marked}
+        return dg.MaterializeResult(metadata=metadata | _compacted(tables, EXPOSURES))
 
     return exposures
 
@@ -122,7 +123,7 @@ def _feedback(settings: Settings) -> dg.AssetsDefinition:
         with _readable():
             logged = read_feedback(settings.path("logs", "feedback"))
         new = tables.append_new(FEEDBACK, feedback_rows(logged), keys=FEEDBACK_KEYS)
-        return dg.MaterializeResult(metadata=_collected(tables, FEEDBACK, new))
+        return dg.MaterializeResult(metadata=_collected(tables, FEEDBACK, new) | _compacted(tables, FEEDBACK))
 
     return feedback
 
@@ -148,6 +149,13 @@ def _collected(tables: TablesResource, name: str, new: int) -> dict[str, Any]:
 def gate_names(settings: Settings) -> tuple[str, ...]:
     """Every gate as attestations call it: asset/check."""
     return tuple(f"{asset}/{name}" for asset, names in gates(settings).items() for name in names)
+
+
+def _compacted(tables: TablesResource, name: str) -> dict[str, Any]:
+    """Every collection adds a small file to its day; once the day is over they become one."""
+    from datetime import UTC, datetime
+
+    return {"compacted_files": tables.compact(name, before=datetime.now(UTC).date())}
 
 
 def require_gates(instance: dg.DagsterInstance, settings: Settings, model: ModelVersion) -> dict[str, Verdict]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from recsys_assets.records import ModelVersion
     from recsys_assets.training.train import Trained
 
-GROUP = "training"
+GROUP, LEARNED = "training", "training_feedback"
 OWNERS = ["team:recommender"]
 SOURCES = ["interactions", "items", "users", "user_features", "item_features"]
 SCORE_CHECK = "scores_are_not_degenerate"
@@ -71,23 +71,27 @@ def _training_rows(settings: Settings) -> dg.AssetsDefinition:
         """One row is one candidate item of one user at one cut in time, labelled by what the user did after it.
 
         Grain: user, item, cut. Fresh as of the newest complete day: features know events before the cut, labels are
-        events in [cut, cut + label_days).
+        events in [cut, cut + label_days). Reported feedback counts as events too, but for that on answers of a model
+        that was rolled back; it is no upstream in the graph, which would be a circle, but its versions are pinned.
         """
         from recsys_assets.resources.gates import check_result
         from recsys_assets.training.cuts import Cuts
         from recsys_assets.training.evidence import count_rows, leak_evidence
         from recsys_assets.training.pins import require_rows
         from recsys_assets.training.probes import judge_leaks, judge_row_counts
-        from recsys_assets.training.report import rows_metadata
+        from recsys_assets.training.report import feedback_metadata, rows_metadata
         from recsys_assets.training.rows import build_rows
 
         training = settings.training
         with refusals():
-            pins = pins_for(context, tables, sibling=INDEX)
-            sources = pins.sources(tables)
+            pins = pins_for(context, tables, sibling=INDEX, feedback=training.feedback.use)
+            taken = pins.learned(tables, training)
+            sources = pins.sources(tables, taken)
             require_rows(sources["interactions"], training)
         cuts = Cuts.of(pins.as_of, training, settings.gate)
         rows = build_rows(sources, cuts, settings=training)
+        if taken is not None:
+            pins = pins.with_table(LEARNED, tables.overwrite(LEARNED, taken.events))
         pins = pins.with_table(ROWS, tables.overwrite(ROWS, rows))
         named = rows_version(pins)
         verdicts = [
@@ -97,7 +101,7 @@ def _training_rows(settings: Settings) -> dg.AssetsDefinition:
             judge_row_counts(count_rows(rows, cuts), version=named, min_rows=training.min_rows),
         ]
         return dg.MaterializeResult(
-            metadata=pins_metadata(pins) | rows_metadata(rows),
+            metadata=pins_metadata(pins) | rows_metadata(rows) | feedback_metadata(taken),
             check_results=[check_result(verdict) for verdict in verdicts],
         )
 
@@ -113,13 +117,15 @@ def _candidate_index(settings: Settings) -> dg.AssetsDefinition:
         """
         from recsys_assets.recommender.index import CandidateIndex
         from recsys_assets.training.cuts import Cuts
+        from recsys_assets.training.feedback import with_feedback
         from recsys_assets.training.index_store import index_folder, save_indexes
         from recsys_assets.training.report import index_metadata
 
         with refusals():
-            pins = pins_for(context, tables, sibling=ROWS)
+            pins = pins_for(context, tables, sibling=ROWS, feedback=settings.training.feedback.use)
         cuts = Cuts.of(pins.as_of, settings.training, settings.gate)
-        frames = pins.read(tables, "interactions"), pins.read_optional(tables, "items")
+        taken = pins.learned(tables, settings.training)
+        frames = with_feedback(pins.read(tables, "interactions"), taken), pins.read_optional(tables, "items")
         users = pins.read_optional(tables, "users")
         indexes = {
             name: CandidateIndex.build(*frames, as_of=moment, settings=settings.training, users=users)
@@ -227,7 +233,7 @@ def _train_and_register(
     )
     trained = train(
         pins.read(tables, ROWS),
-        pins.sources(tables),
+        pins.sources(tables, pins.learned(tables, training)),
         load_indexes(index_folder(settings.home, pins, training)),
         cuts,
         recipe,

@@ -16,11 +16,12 @@ from recsys_assets.training.pins import NotReady, Pins
 
 FITS = ("holdout", "release")
 KEPT = 3
+MADE_FROM = ("interactions", "items", "users", "exposures", "feedback")
 
 
 def index_folder(home: Path, pins: Pins, settings: TrainingSettings) -> Path:
     """Named by what the indexes were made from, so that other data or settings never overwrite it."""
-    versions = "/".join(str(pins.tables.get(name)) for name in ("interactions", "items", "users"))
+    versions = "/".join(str(pins.tables.get(name)) for name in MADE_FROM)
     made_from = f"{versions}/{settings.model_dump_json()}"
     return home / "candidate_index" / f"{pins.as_of:%Y%m%d}-{hashlib.sha256(made_from.encode()).hexdigest()[:12]}"
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from functools import partial
 from typing import Any, Protocol
 
 import polars as pl
@@ -14,9 +15,11 @@ from pydantic import BaseModel, ConfigDict
 
 from recsys_assets.interactions.calendar import as_of
 from recsys_assets.settings import TrainingSettings
+from recsys_assets.training.feedback import Learned, learned, with_feedback
 
 REQUIRED = ("interactions", "user_features", "item_features")
 OPTIONAL = ("items", "users")
+FEEDBACK = ("exposures", "feedback")
 ROWS = "training_rows"
 
 
@@ -42,8 +45,11 @@ class Pins(BaseModel):
     tables: dict[str, int]
 
     @classmethod
-    def newest(cls, tables: Tables) -> Pins:
-        """Pin what stands in the tables now, or NotReady where a day or a table is missing."""
+    def newest(cls, tables: Tables, *, feedback: bool = False) -> Pins:
+        """Pin what stands in the tables now, or NotReady where a day or a table is missing.
+
+        With `feedback`, also what was shown and reported, where both have been collected.
+        """
         if absent := [name for name in REQUIRED if not tables.exists(name)]:
             raise NotReady(f"no table {', '.join(absent)} yet: materialize it first")
         days = tables.days("interactions")
@@ -52,6 +58,7 @@ class Pins(BaseModel):
         for name in ("user_features", "item_features"):
             _must_reach(name, tables.days(name), days[-1])
         found = [*REQUIRED, *(name for name in OPTIONAL if tables.exists(name))]
+        found += FEEDBACK if feedback and all(map(tables.exists, FEEDBACK)) else ()
         return cls(as_of=as_of(days), tables={name: tables.version(name) for name in sorted(found)})
 
     def with_table(self, name: str, version: int) -> Pins:
@@ -69,9 +76,17 @@ class Pins(BaseModel):
     def read_optional(self, tables: Tables, name: str) -> pl.DataFrame | None:
         return self.read(tables, name) if name in self.tables else None
 
-    def sources(self, tables: Tables) -> dict[str, Any]:
-        """The pinned frames, under the names that the recommender's builders take them."""
+    def learned(self, tables: Tables, settings: TrainingSettings) -> Learned | None:
+        """What the pinned feedback adds to the interactions; None where none is pinned."""
+        if not set(FEEDBACK) <= self.tables.keys():
+            return None
+        frames = {name: partial(self.read, tables, name) for name in (*FEEDBACK, "interactions")}
+        return learned(**frames, as_of=self.as_of, wanted=settings.feedback)
+
+    def sources(self, tables: Tables, taken: Learned | None) -> dict[str, Any]:
+        """The pinned frames, under the names that the builders take them; `taken` is among the interactions."""
         required = {name: self.read(tables, name) for name in REQUIRED}
+        required["interactions"] = with_feedback(required["interactions"], taken)
         return required | {name: self.read_optional(tables, name) for name in OPTIONAL}
 
 

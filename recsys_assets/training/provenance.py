@@ -34,14 +34,16 @@ def require_sound_rows(context: dg.AssetExecutionContext, pins: Pins) -> None:
         raise NotReady(f"{rows_version(pins)} may not be trained on: {verdict.outcome.value}: {verdict.reason}")
 
 
-def pins_for(context: dg.AssetExecutionContext, tables: TablesResource, *, sibling: str) -> Pins:
+def pins_for(
+    context: dg.AssetExecutionContext, tables: TablesResource, *, sibling: str, feedback: bool = False
+) -> Pins:
     """The newest tables, or what the sibling asset pinned in this same run, so that the two agree."""
     from recsys_assets.training.pins import Pins
 
     latest = context.instance.get_latest_materialization_event(dg.AssetKey(sibling))
     if latest is not None and latest.run_id == context.run.run_id:
         return pins_of(context, sibling)
-    return Pins.newest(tables)
+    return Pins.newest(tables, feedback=feedback)
 
 
 def pins_of(context: dg.AssetExecutionContext, asset: str) -> Pins:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recsys_assets.resources.registry import ModelRegistryResource
     from recsys_assets.resources.tracking import TrackedRun
     from recsys_assets.settings import Settings
+    from recsys_assets.training.feedback import Learned
     from recsys_assets.training.train import Trained
     from recsys_assets.training.tuning import Tuned
 
@@ -28,6 +29,14 @@ if TYPE_CHECKING:
 def rows_metadata(rows: pl.DataFrame) -> dict[str, Any]:
     """Of the asset `training_rows`."""
     return {"dagster/row_count": rows.height, "rows_by_cut": dg.MetadataValue.md(_rows_by_cut(rows))}
+
+
+def feedback_metadata(taken: Learned | None) -> dict[str, Any]:
+    """Of the asset `training_rows`: how many reported events it learned from, and why not from the others."""
+    if taken is None:
+        return {"feedback_used": 0}
+    left_out = {f"feedback_left_out_{why}": count for why, count in taken.left_out.items()}
+    return {"feedback_used": taken.events.height, **left_out}
 
 
 def index_metadata(release: CandidateIndex, folder: Path) -> dict[str, Any]:

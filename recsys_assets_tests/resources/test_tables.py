@@ -5,6 +5,7 @@ Here: TablesResource over a real local Delta folder. Not here: what any room sto
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from threading import Barrier
 
 import polars as pl
 import pytest
+from deltalake import PostCommitHookProperties, write_deltalake
 from polars.testing import assert_frame_equal
 
 from recsys_assets.columns import INTERACTIONS
@@ -153,3 +155,45 @@ def test_rows_are_marked_once_and_only_those_named(tables: TablesResource) -> No
     assert tables.set_true("visits", "bad", where="who = 'bob' OR who = 'nobody'") == 1
     assert tables.set_true("visits", "bad", where="who = 'bob' OR who = 'nobody'") == 0
     assert dict(tables.read("visits").select("who", "bad").iter_rows()) == {"ann": False, "bob": True}
+
+
+def test_the_small_files_of_days_that_are_over_become_one_and_every_version_stays_readable(
+    tables: TablesResource,
+) -> None:
+    for number in range(4):
+        tables.append("visits", rows((MONDAY, f"m{number}"), (TUESDAY, f"t{number}")))
+    before = content(tables)
+    assert tables.compact("visits", before=TUESDAY, most=4) == 0
+    assert tables.compact("visits", before=TUESDAY, most=3) == 4
+    assert tables.compact("visits", before=TUESDAY, most=3) == 0
+    assert content(tables) == before
+    assert content(tables, version=1) == {(MONDAY, "m0"), (TUESDAY, "t0"), (MONDAY, "m1"), (TUESDAY, "t1")}
+    assert tables.compact("visits", before=WEDNESDAY, most=3) == 4
+    assert content(tables) == before
+
+
+@pytest.mark.parametrize("way", ["append", "append_new", "overwrite_days", "set_true", "compact"])
+def test_a_version_of_long_ago_is_still_there_after_many_commits(tables: TablesResource, way: str) -> None:
+    """The library's own rule is to forget commits of 30 days ago whenever it writes a checkpoint, here every third."""
+    first = rows((MONDAY, "first")).with_columns(seen=False)
+    Path(tables.uri("visits")).mkdir(parents=True)
+    often = {"delta.checkpointInterval": "3"}
+    write_deltalake(tables.uri("visits"), first, mode="append", partition_by=["day"], configuration=often)
+    for number in range(9):
+        for file in Path(tables.uri("visits"), "_delta_log").iterdir():
+            os.utime(file, (0, 0))
+        more = rows((TUESDAY, f"{number}")).with_columns(seen=False)
+        if way == "append_new":
+            tables.append_new("visits", more, keys=["who"])
+        elif way == "overwrite_days":
+            tables.overwrite_days("visits", more, [TUESDAY])
+        else:
+            forgetful = PostCommitHookProperties(create_checkpoint=way == "append", cleanup_expired_logs=False)
+            write_deltalake(tables.uri("visits"), more, mode="append", post_commithook_properties=forgetful)
+        if way == "append":
+            tables.append("visits", more)
+        elif way == "set_true":
+            tables.set_true("visits", "seen", where=f"who = '{number}'")
+        elif way == "compact":
+            tables.compact("visits", before=WEDNESDAY, most=1)
+    assert content(tables, version=0) == {(MONDAY, "first")}

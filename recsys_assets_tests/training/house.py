@@ -12,7 +12,7 @@ import dagster as dg
 import numpy as np
 import polars as pl
 
-from recsys_assets.columns import INTERACTIONS
+from recsys_assets.columns import EXPOSURE_ROWS, FEEDBACK_ROWS, INTERACTIONS
 from recsys_assets.features.windows import item_feature_rows, user_feature_rows
 from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.resources.tables import TablesResource
@@ -22,6 +22,7 @@ from recsys_assets.training.assets import SOURCES, build_assets
 
 START, DAYS = datetime(2024, 1, 1, tzinfo=UTC), 42
 AS_OF = START + timedelta(days=DAYS)
+NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
 TRAINING = TrainingSettings(
     candidates_per_source=8, cuts=2, label_days=5, num_boost_round=8, min_data_in_leaf=2, num_leaves=7, min_rows=100
 )
@@ -62,6 +63,18 @@ def sources() -> dict[str, Any]:
     }
 
 
+def shown(request: str, *items: str, at: datetime = NOON, **change: Any) -> dict[str, Any]:
+    row = {"request_id": request, "served_at": at, "visitor_id": "v", "user_id": "u", "model_version": "2"}
+    row |= {"variant": "canary", "rung": "full", "items": list(items), "latency_ms": 1.0, "flags": []}
+    row |= {"scores": [1.0 / (n + 1) for n in range(len(items))], "day": at.date(), "rolled_back": False}
+    return row | change
+
+
+def said(event: str, request: str, item: str, *, at: datetime = NOON, kind: str = "click") -> dict[str, Any]:
+    row = {"event_id": event, "request_id": request, "item_id": item, "event_type": kind}
+    return row | {"received_at": at, "day": at.date()}
+
+
 class House:
     """One home folder and one Dagster instance over it."""
 
@@ -76,6 +89,12 @@ class House:
     def fill(self) -> "House":
         for name, frame in sources().items():
             self.tables.overwrite(name, frame)
+        return self
+
+    def report(self, answers: list[dict[str, Any]], clicks: list[dict[str, Any]]) -> "House":
+        """What was shown and reported, as it is collected."""
+        self.tables.overwrite("exposures", pl.DataFrame(answers, schema=EXPOSURE_ROWS))
+        self.tables.overwrite("feedback", pl.DataFrame(clicks, schema=FEEDBACK_ROWS))
         return self
 
     def run(self, *names: str, config: dict[str, Any] | None = None, **changes: Any) -> dg.ExecuteInProcessResult:

@@ -54,6 +54,15 @@ def test_the_holdout_bundle_knows_no_event_of_the_test_period(trained: Trained) 
     assert newest < holdout.as_of.timestamp()
 
 
+def test_a_model_names_the_feedback_it_learned_from(trained: Trained) -> None:
+    house, result = trained
+    pinned = version_of(house).table_versions
+    assert {"exposures", "feedback", "training_feedback"} <= pinned.keys()
+    assert house.tables.read("training_feedback", version=pinned["training_feedback"])["event_id"].to_list() == ["e"]
+    [made] = result.asset_materializations_for_node("training_rows")
+    assert made.metadata["feedback_used"].value == 1
+
+
 def test_the_model_version_stands_in_the_metadata_and_in_mlflow(trained: Trained) -> None:
     house, result = trained
     model = version_of(house)
