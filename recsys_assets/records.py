@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, Self
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Variant = Literal["stable", "canary", "shadow"]
 
@@ -117,7 +118,13 @@ class TrafficSplit(_Record):
 ENGAGEMENT = "engagement"
 
 
-class MetricPlan(_Record):
+class _Promise(_Record):
+    """A part of a plan: what is promised is a number, never endless or none."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class MetricPlan(_Promise):
     """What is counted for each visitor within the attribution window, and the largest relative loss of it accepted.
 
     `event_types` are the feedback events that count (empty: all but impressions), always on items that were shown.
@@ -132,14 +139,14 @@ class MetricPlan(_Record):
     margin: float = Field(gt=0, lt=1)
 
 
-class LatencyLimit(_Record):
+class LatencyLimit(_Promise):
     """The canary's quantile of latency may be at most `max_ratio` times stable's."""
 
     quantile: float = Field(gt=0, lt=1)
     max_ratio: float = Field(gt=1)
 
 
-class AnalysisPlan(_Record):
+class AnalysisPlan(_Promise):
     """What was promised before the first user saw the canary; it is never changed afterwards.
 
     `steps_bp` are canary weights in basis points; `margin` is the largest relative loss of the metric that is
@@ -152,7 +159,7 @@ class AnalysisPlan(_Record):
     """
 
     metric: str = ENGAGEMENT
-    steps_bp: tuple[int, ...]
+    steps_bp: tuple[Annotated[int, Field(ge=1, le=10_000)], ...] = Field(min_length=1)
     margin: float = Field(gt=0, lt=1)
     alpha: float = Field(gt=0, lt=0.5)
     attribution_seconds: float = Field(gt=0)
@@ -168,8 +175,15 @@ class AnalysisPlan(_Record):
     metrics: tuple[MetricPlan, ...] = ()
     power: float | None = Field(default=None, ge=0.5, lt=1)
     history_seconds: float = Field(default=0.0, ge=0)
-    max_error_rate_ratio: float = Field(default=1.5, gt=1)
+    max_error_rate_ratio: float = Field(default=1.25, gt=1)
     latency_limits: tuple[LatencyLimit, ...] = ()
+
+    @field_validator("steps_bp")
+    @classmethod
+    def _steps_ascend(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+        if any(later <= earlier for earlier, later in pairwise(steps)):
+            raise ValueError("must ascend: each step shows the canary to more users than the one before")
+        return steps
 
     @model_validator(mode="after")
     def _metric_is_known(self) -> Self:
