@@ -127,6 +127,13 @@ class Gateway:
             if path.stem not in documents.eds:
                 path.unlink(missing_ok=True)
 
+    def reopen_logs(self) -> bool:
+        """Have Envoy open its access log anew; False when it could not be told."""
+        try:
+            return self._admin.post("/reopen_logs").status_code == 200
+        except httpx.TransportError:
+            return False
+
     def is_ready(self) -> bool:
         """Whether Envoy runs and has its first configuration."""
         try:

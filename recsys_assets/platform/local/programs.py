@@ -56,6 +56,8 @@ def has_work(settings: Settings, name: str) -> bool:
 def _stack(settings: Settings) -> list[Program]:
     serving, host = settings.serving, settings.serving.host
     python = [sys.executable, "-m"]
+    # On a full machine, answering users and guarding them comes first; runs, training too, are the daemon's children.
+    yielding = ["nice", "-n", "10", *python]
     mlflow = f"sqlite:///{settings.path('mlflow', 'mlflow.db')}"
     artifacts = str(settings.path("mlflow", "artifacts"))
     location = ["-m", "recsys_assets.definitions"]
@@ -80,22 +82,23 @@ def _stack(settings: Settings) -> list[Program]:
         Program(
             MLFLOW,
             [
-                *[*python, "mlflow", "server", "--workers", "1", "--host", host, "--port", str(serving.mlflow_port)],
+                *[*yielding, "mlflow", "server", "--workers", "1", "--host", host, "--port", str(serving.mlflow_port)],
                 *["--backend-store-uri", mlflow, "--artifacts-destination", artifacts],
             ],
-            {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+            # Its job queue is ten processes more, of which we use none and which would outlive it.
+            {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             serving.mlflow_port,
             "serving.mlflow_port",
         ),
         Program(
             WEBSERVER,
-            [*python, "dagster_webserver", *location, "-h", host, "-p", str(serving.dagster_port)],
+            [*yielding, "dagster_webserver", *location, "-h", host, "-p", str(serving.dagster_port)],
             dagster_home,
             serving.dagster_port,
             "serving.dagster_port",
             stop_seconds=5,
         ),
-        Program(DAEMON, [*python, "dagster._daemon", "run", *location], dagster_home, stop_seconds=5),
+        Program(DAEMON, [*yielding, "dagster._daemon", "run", *location], dagster_home, stop_seconds=5),
     ]
 
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from recsys_assets.platform.local.gateway import Gateway, gateway_place
 from recsys_assets.platform.local.instances import Instances, Service
 from recsys_assets.platform.local.keeper import look
 from recsys_assets.platform.local.locks import only_one
+from recsys_assets.platform.local.rotation import rotate
 from recsys_assets.platform.local.routing import EffectiveRoute
 from recsys_assets.platform.local.store import Changes, ManifestStore, open_store
 from recsys_assets.platform.local.supervisor import Supervisor
@@ -58,6 +60,7 @@ class Reconciler:
         virtual, rules = self.store.list(VIRTUAL_SERVICE), self.store.list(DESTINATION_RULE)
         services = self.instances.look(self.store.list(INFERENCE_SERVICE))
         views = {name: service.view for name, service in services.items()}
+        self._rotate_log()
         documents = translate(virtual, rules, views, self.gateway.place)
         problem = self.gateway.publish(documents)
         for service in services.values():
@@ -70,6 +73,18 @@ class Reconciler:
         unrouted = problem is None or not self.gateway.is_ready()
         retired = unrouted and self.instances.retire(services)
         return retired and problem is None and all(s.health.ready for s in services.values())
+
+    def _rotate_log(self) -> None:
+        serving = self.settings.serving
+        moved = rotate(
+            self.gateway.place.access_log.parent,
+            most_bytes=serving.gateway_log_bytes,
+            most_files=serving.gateway_log_files,
+            now=datetime.now(UTC),
+            reopen=self.gateway.reopen_logs,
+        )
+        if moved is not None:
+            log.info("the gateway's log goes on in a new file; what it was is %s", moved.name)
 
     def _service_status(self, service: Service) -> dict[str, Any]:
         port = service.view.port
