@@ -1,7 +1,7 @@
 """A tiny model server for tests, run by the platform as a container's command. It knows only its version.
 
-Its folder steers and records it: `<version>.mode` may hold `unready`, `failing` or `hang`; each answered POST is a line
-`<host> <request id>` in `<version>.log`.
+Its folder steers and records it: `<version>.mode` may hold `unready`, `failing`, `hang` or `quiet`; each answered POST
+is a line `<host> <request id>` in `<version>.log`, but where it is to be quiet.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.mode() == "failing":
             self.answer(500, {"error": "a drill"})
             return
-        with (self.folder / f"{self.version}.log").open("a") as log:
-            log.write(f"{self.headers['host']} {self.headers['x-request-id']}\n")
+        if self.mode() != "quiet":
+            with (self.folder / f"{self.version}.log").open("a") as log:
+                log.write(f"{self.headers['host']} {self.headers['x-request-id']}\n")
         variant = self.headers["x-recsys-variant"]
         self.answer(200, {"version": self.version, "variant": variant, "pid": os.getpid()})
 
