@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from recsys_assets.platform.documents import check_document, shown
 from recsys_assets.platform.interface import (
     DESTINATION_RULE,
     INFERENCE_SERVICE,
@@ -24,9 +25,13 @@ API_VERSIONS: Final[Mapping[str, frozenset[str]]] = {
 }
 DEPLOYMENT_MODE: Final = "serving.kserve.io/deploymentMode"
 STANDARD_MODES: Final = frozenset({"Standard", "RawDeployment"})
-DURATION: Final = re.compile(r"^[0-9]+(\.[0-9]+)?(ms|s|m)$")
-_NAME = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
-_LABEL = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")
+# `\Z`, not `$`: that would let a line break through at the end.
+DURATION: Final = re.compile(r"^[0-9]+(\.[0-9]+)?(ms|s|m)\Z")
+_NAME = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?\Z")
+_LABEL = re.compile(r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?\Z")
+_VARIABLE = re.compile(r"^[A-Za-z_][-A-Za-z0-9_.]*\Z")
+# A server with it would serve a bundle that no gate has vouched for; tests alone start one.
+UNATTESTED: Final = "--unattested"
 _TOP = {"apiVersion", "kind", "metadata", "spec", "status"}
 
 
@@ -45,22 +50,29 @@ class Place:
 
     def mapping(self) -> Mapping[str, Any]:
         if not isinstance(self.value, Mapping):
-            raise self.refuse(f"must be a mapping, got {self.value!r}")
+            raise self.refuse(f"must be a mapping, got {shown(self.value)}")
         return self.value
 
     def items(self, *, at_least: int = 0) -> list[Place]:
         if not isinstance(self.value, list) or len(self.value) < at_least:
-            raise self.refuse(f"must be a list of at least {at_least}, got {self.value!r}")
+            raise self.refuse(f"must be a list of at least {at_least}, got {shown(self.value)}")
         return [Place(self.kind, self.name, f"{self.path}[{i}]", v) for i, v in enumerate(self.value)]
 
     def text(self) -> str:
         if not isinstance(self.value, str) or not self.value:
-            raise self.refuse(f"must be a non-empty string, got {self.value!r}")
+            raise self.refuse(f"must be a non-empty string, got {shown(self.value)}")
         return self.value
+
+    def word(self) -> str:
+        """A text of a command line, which ends at a line break and at a null byte."""
+        text = self.text()
+        if any(character in text for character in "\x00\r\n"):
+            raise self.refuse("must not hold a line break or a null byte")
+        return text
 
     def whole(self, low: int, high: int) -> int:
         if not isinstance(self.value, int) or isinstance(self.value, bool) or not low <= self.value <= high:
-            raise self.refuse(f"must be a whole number from {low} to {high}, got {self.value!r}")
+            raise self.refuse(f"must be a whole number from {low} to {high}, got {shown(self.value)}")
         return self.value
 
     @property
@@ -71,11 +83,12 @@ class Place:
 def check_manifest(manifest: Manifest) -> tuple[str, str]:
     """Raise Invalid at the first broken rule, else return (kind, name)."""
     kind, name = _identity(manifest)
+    check_document(manifest, kind=kind, name=name)
     top = Place(kind, name, "", manifest)
     if unknown := sorted(str(k) for k in manifest.keys() - _TOP):
         raise top.refuse(f"unknown fields {', '.join(unknown)}")
     if (version := top.at("apiVersion").text()) not in API_VERSIONS[kind]:
-        raise top.at("apiVersion").refuse(f"must be {' or '.join(sorted(API_VERSIONS[kind]))}, got {version!r}")
+        raise top.at("apiVersion").refuse(f"must be {' or '.join(sorted(API_VERSIONS[kind]))}, got {shown(version)}")
     _metadata(top.at("metadata"))
     _SPECS[kind](top)
     return kind, name
@@ -86,12 +99,12 @@ def _identity(manifest: Manifest) -> tuple[str, str]:
         raise Invalid("(unknown)", "(unnamed)", "(top)", "must be a mapping")
     metadata = manifest.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    shown = name if isinstance(name, str) and name else "(unnamed)"
+    named = name if isinstance(name, str) and name else "(unnamed)"
     kind = manifest.get("kind")
     if not isinstance(kind, str) or kind not in API_VERSIONS:
-        raise Invalid(str(kind), shown, "kind", f"must be one of {', '.join(sorted(API_VERSIONS))}")
+        raise Invalid(kind[:80] if isinstance(kind, str) else shown(kind), named, "kind", f"must be one of {', '.join(sorted(API_VERSIONS))}")
     if not isinstance(name, str) or not _NAME.match(name):
-        raise Invalid(kind, shown, "metadata.name", f"must be a DNS label of at most 63 characters, got {name!r}")
+        raise Invalid(kind, named, "metadata.name", f"must be a DNS label of at most 63 characters, got {shown(name)}")
     return kind, name
 
 
@@ -99,17 +112,18 @@ def _metadata(metadata: Place) -> None:
     labels, annotations = metadata.at("labels"), metadata.at("annotations")
     for key, value in ({} if labels.absent else labels.mapping()).items():
         if not isinstance(value, str) or not _LABEL.match(value):
-            raise labels.at(key).refuse(f"must be a label value (letters, digits, '-_.'; at most 63), got {value!r}")
+            rule = "must be a label value (letters, digits, '-_.'; at most 63)"
+            raise labels.at(key).refuse(f"{rule}, got {shown(value)}")
     for key, value in ({} if annotations.absent else annotations.mapping()).items():
         if not isinstance(value, str):
-            raise annotations.at(key).refuse(f"must be a string, got {value!r}")
+            raise annotations.at(key).refuse(f"must be a string, got {shown(value)}")
 
 
 def _inference_service(top: Place) -> None:
     mode = top.at("metadata").at("annotations")
     chosen = None if mode.absent else mode.mapping().get(DEPLOYMENT_MODE)
     if chosen not in STANDARD_MODES:
-        raise mode.at(DEPLOYMENT_MODE).refuse(f"must be Standard, got {chosen!r}")
+        raise mode.at(DEPLOYMENT_MODE).refuse(f"must be Standard, got {shown(chosen)}")
     predictor = top.at("spec").at("predictor")
     if "canaryTrafficPercent" in predictor.mapping():
         raise predictor.at("canaryTrafficPercent").refuse(
@@ -120,13 +134,20 @@ def _inference_service(top: Place) -> None:
         raise predictor.at("containers").refuse(f"must hold exactly one container, got {len(containers)}")
     container = containers[0]
     container.at("name").text()
-    for entry in container.at("command").items(at_least=1):
-        entry.text()
-    if not container.at("args").absent:
-        for entry in container.at("args").items():
-            entry.text()
+    _command(container)
     for variable in [] if container.at("env").absent else container.at("env").items():
-        variable.at("name").text()
+        if not _VARIABLE.match(variable.at("name").text()):
+            raise variable.at("name").refuse("must be a variable's name (letters, digits, '-_.')")
+        if "value" in variable.mapping() and variable.at("value").value != "":
+            variable.at("value").word()
+
+
+def _command(container: Place) -> None:
+    for entry in container.at("command").items(at_least=1):
+        entry.word()
+    for entry in [] if container.at("args").absent else container.at("args").items():
+        if entry.word() == UNATTESTED:
+            raise entry.refuse("is for tests: a service serves what its gates have vouched for")
 
 
 def _virtual_service(top: Place) -> None:
@@ -143,8 +164,8 @@ def _virtual_service(top: Place) -> None:
     share = rule.at("mirrorPercentage")
     if not share.absent:
         value = share.at("value")
-        if not isinstance(value.value, int | float) or not 0 <= value.value <= 100:
-            raise value.refuse(f"must be a number from 0 to 100, got {value.value!r}")
+        if not isinstance(value.value, int | float) or isinstance(value.value, bool) or not 0 <= value.value <= 100:
+            raise value.refuse(f"must be a number from 0 to 100, got {shown(value.value)}")
     _duration(rule.at("timeout"))
 
 
@@ -184,7 +205,7 @@ def _destination_rule(top: Place) -> None:
 
 def _duration(place: Place) -> None:
     if not place.absent and not DURATION.match(place.text()):
-        raise place.refuse(f"must be a duration such as 250ms or 2.5s, got {place.value!r}")
+        raise place.refuse(f"must be a duration such as 250ms or 2.5s, got {shown(place.value)}")
 
 
 _SPECS: Final[Mapping[str, Callable[[Place], None]]] = {

@@ -7,6 +7,7 @@ The route object is the truth of a release; whoever changes it names the resourc
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -260,21 +261,23 @@ def _annotations(state: RouteState) -> dict[str, str]:
 def read_route(manifest: Manifest) -> RouteState:
     """Read a state back. Raises RouteBroken naming what cannot be read; a manual edit is named, not refused."""
     name = manifest["metadata"]["name"]
-    annotations: Mapping[str, str] = manifest["metadata"].get("annotations") or {}
+    annotations: Mapping[str, object] = manifest["metadata"].get("annotations") or {}
 
     def read(key: str, convert: Callable[[str], _T]) -> _T:
         place = f"{VIRTUAL_SERVICE}/{name}: annotation {ANNOTATION_PREFIX}{key}"
         if ANNOTATION_PREFIX + key not in annotations:
             raise RouteBroken(f"{place} is missing")
         text = annotations[ANNOTATION_PREFIX + key]
+        if not isinstance(text, str):
+            raise RouteBroken(f"{place} cannot be read: it is no text")
         try:
             return convert(text)
-        except (ValueError, TypeError, ValidationError) as broken:
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ValidationError) as broken:
             raise RouteBroken(f"{place} cannot be read: {text[:60]!r} ({broken.__class__.__name__})") from broken
 
     release = read("release", Release.model_validate_json)
-    phase, step = read("phase", Phase), read("step", int)
-    if phase is Phase.CANARY and not 0 <= step < len(release.plan.steps_bp):
+    phase, step = read("phase", Phase), read("step", _whole)
+    if step >= len(release.plan.steps_bp):
         raise RouteBroken(f"{VIRTUAL_SERVICE}/{name}: annotation {ANNOTATION_PREFIX}step has no planned weight: {step}")
     split = _split(manifest)
     return RouteState(
@@ -282,7 +285,7 @@ def read_route(manifest: Manifest) -> RouteState:
         phase=phase,
         step=step,
         split=split,
-        transition=read("transition", int),
+        transition=read("transition", _whole),
         entered_at=read("entered", _time),
         deadline=read("deadline", _time),
         lease=read("lease", _time),
@@ -311,7 +314,7 @@ def _split(manifest: Manifest) -> TrafficSplit:
             canary_weight_bp=canary[0][1] * scale if canary else 0,
             shadow=rule["mirror"]["host"] if rule.get("mirror") else None,
         )
-    except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError) as broken:
+    except (LookupError, TypeError, AttributeError, ValueError, ZeroDivisionError) as broken:
         raise RouteBroken(f"{VIRTUAL_SERVICE}/{manifest['metadata']['name']}: spec.http[0]: {broken!r}") from broken
 
 
@@ -328,5 +331,18 @@ def _time(text: str) -> datetime:
     return at
 
 
+def _whole(text: str) -> int:
+    """A count in the one way in which it is written: `int` would take blanks, signs and other scripts' digits."""
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise ValueError("not a whole number")
+    return int(text)
+
+
 def _weights(text: str) -> tuple[WeightSince, ...]:
-    return tuple(WeightSince(since=_time(since), weight_bp=int(weight)) for weight, since in json.loads(text))
+    return tuple(WeightSince(since=_time(since), weight_bp=_share(weight)) for weight, since in json.loads(text))
+
+
+def _share(weight: object) -> int:
+    if type(weight) is not int or not 0 <= weight <= ALL_BP:
+        raise ValueError("not basis points")
+    return weight
