@@ -11,7 +11,7 @@ from typing import Annotated
 import orjson
 from pydantic import Field
 
-from recsys_assets.serving.protocol import Identifier, Strict, parse_body
+from recsys_assets.serving.protocol import Identifier, Printable, Strict, parse_body
 
 MAX_EVENTS = 1_000
 
@@ -20,7 +20,7 @@ class Event(Strict):
     """One event: what a user did (`click`, `play`, ...) with one item of the answer `request_id`."""
 
     # A client may build the id out of the request's and the item's.
-    event_id: Annotated[Identifier, Field(max_length=600)]
+    event_id: Annotated[Printable, Field(max_length=600)]
     request_id: Identifier
     item_id: Identifier
     event_type: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]

@@ -50,6 +50,7 @@ def _finite(value: float) -> float:
     return value
 
 
+Printable = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
 Identifier = Annotated[str, Field(min_length=1, max_length=MAX_ID_LENGTH), AfterValidator(_printable)]
 Finite = Annotated[float, AfterValidator(_finite)]
 

@@ -6,14 +6,17 @@ Here: one real process, killed and restarted; the log itself on a file that fail
 from __future__ import annotations
 
 import asyncio
+import resource
 import subprocess
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
+from recsys_assets.serving import tokens
 from recsys_assets.serving.feedback_log import FeedbackCorrupt, FeedbackLog, FeedbackUnavailable, Receipt
 from recsys_assets.serving.logs import read_feedback
 from recsys_assets_tests.serving.processes import Running, command, free_port, running
@@ -83,6 +86,38 @@ def test_a_second_collector_on_the_same_log_refuses_to_start(collector: Running,
     ended = subprocess.run(second, capture_output=True, timeout=60, check=False)
     assert ended.returncode == 3
     assert b"AppendBusy" in ended.stderr
+
+
+def test_a_collector_that_may_not_write_says_why_and_goes_on_by_itself(tmp_path: Path) -> None:
+    with running("collector", "--log-folder", tmp_path) as collector:
+        assert send(collector, event("before")).status_code == 200
+        pid, none = collector.process.pid, resource.RLIM_INFINITY
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, none))  # the kernel refuses, as it does where a disk is full
+        refused = send(collector, event("during"))
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        health = collector.client.get("/health")
+        assert (health.status_code, health.json()["ready"]) == (503, False)
+        assert "File too large" in health.json()["reason"]
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (none, none))
+        assert collector.client.get("/health").json()["ready"] is True
+        assert send(collector, event("during"), event("before")).json() == {"accepted": 1, "duplicates": 1}
+    assert read_feedback(tmp_path)["event_id"].to_list() == ["ebefore", "eduring"]
+
+
+def test_a_token_is_asked_for_by_the_process_and_is_written_nowhere(tmp_path: Path) -> None:
+    token = tokens.add(tmp_path / "tokens.json", "shop", now=datetime(2026, 1, 1, tzinfo=UTC))
+    place = ("--log-folder", tmp_path / "logs", "--tokens", tmp_path / "tokens.json")
+    with running("collector", *place) as collector:
+        assert send(collector, event(1)).status_code == 401
+        collector.client.headers["authorization"] = f"Bearer {token}"
+        assert send(collector, event(1)).status_code == 200
+        assert send(collector, "malformed").status_code == 422
+        collector.process.terminate()
+        collector.process.wait()
+        assert collector.process.stderr is not None
+        said = collector.process.stderr.read()
+    kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert token.encode() not in said + kept
 
 
 def test_events_acknowledged_before_kill_9_are_there_and_still_count_once(tmp_path: Path) -> None:
