@@ -114,7 +114,7 @@ class Patience(Generic[T]):
             return
         self._threads.leave(job)
         job.future.set_result(Missed("slow"))
-        if job.started is not None:
+        if job.started is not None and self._now() - job.started >= self.deadline_seconds:
             self._slips.append(True)
             self._leave_alone(job.loop)
 

@@ -72,11 +72,23 @@ def test_a_row_older_than_the_snapshot_is_not_used() -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [{"event_time": "monday"}, {"event_time": None}, {"recent_items": 5}, {"recent_times": ["noon"]}],
+    [
+        {"event_time": "monday"},
+        {"event_time": None},
+        {"recent_items": 5},
+        {"recent_times": ["noon"]},
+        {"recent_times": [math.nan]},
+        {"recent_items": ["one", "too", "many"]},
+        {"events_7d": math.inf},
+    ],
 )
 def test_a_row_that_makes_no_sense_is_not_used(broken: dict[str, Any]) -> None:
     lookup = Lookup(row={**(row().row or {}), **broken})
-    assert told(Ladder(Ranker()).answer("known", 2, lookup))[:2] == ("no_online_store", "after-old")
+    assert told(Ladder(Ranker()).answer("known", 2, lookup)) == (
+        "no_online_store",
+        "after-old",
+        ("online_row_broken",),
+    )
 
 
 def test_a_known_user_whom_the_store_does_not_know_is_ranked_by_the_snapshot() -> None:
@@ -132,6 +144,16 @@ def test_a_user_of_whom_nothing_new_is_known_is_not_ranked_again() -> None:
         before = ranker.asked
         ladder.answer("known", 3, changed)
         assert ranker.asked == before + (changed is not DOWN)  # the snapshot was ranked just before it
+
+
+def test_without_the_store_what_it_said_last_is_more_than_what_the_bundle_knows() -> None:
+    ranker = Ranker()
+    ladder = Ladder(ranker)
+    ladder.answer("known", 2, row("newest"))
+    asked = ranker.asked
+    down = ladder.answer("known", 2, DOWN)
+    assert told(down) == ("no_online_store", "after-newest", ("online_store_unavailable", "last_known"))
+    assert ranker.asked == asked
 
 
 def test_the_cache_forgets_who_was_not_seen_for_longest() -> None:

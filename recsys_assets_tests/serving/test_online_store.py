@@ -5,15 +5,20 @@ Here: one real server over a store file that the tests change. Not here: the rea
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from recsys_assets.features.online import entity_key
+from recsys_assets.rollout.metrics import LogMetrics
+from recsys_assets.rollout.outcomes import Scope, WeightSince, visitor_outcomes
+from recsys_assets_tests.rollout.build import plan
 from recsys_assets_tests.serving.processes import Running, running
 
 TABLE = "recsys_assets_user_features"
@@ -83,6 +88,67 @@ def test_no_store_then_garbage_then_a_lock_then_a_store_that_is_well(patient: Ru
         holder.execute("ROLLBACK")
     holder.close()
     assert settled(patient, "newcomer", "full")["flags"] == []
+
+
+def test_a_store_that_hangs_costs_no_second_request_anything(patient: Running, store: Path) -> None:
+    for hanging in ("lock", "pipe"):
+        with broken(store, hanging):
+            patient.predict({"user_id": "u03", "k": 3})
+            start = time.monotonic()
+            rungs = [patient.predict({"user_id": "u03", "k": 3}).headers["x-recsys-rung"] for _ in range(10)]
+            assert set(rungs) == {"no_online_store"}
+            assert time.monotonic() - start < 1.0
+        assert settled(patient, "newcomer", "full")["flags"] == []
+
+
+def test_a_server_that_starts_during_an_outage_is_ready_and_answers(home: Path, store: Path) -> None:
+    arguments = ("--bundle", home / "bundles" / "3", "--home", home, "--online-store", store, "--unattested")
+    for outage in ("lock", "pipe"):
+        with broken(store, outage), running("server", *arguments) as started:
+            answer = started.predict({"user_id": "u03", "k": 3}).json()["predictions"][0]
+            assert (answer["rung"], len(answer["items"])) == ("no_online_store", 3)
+
+
+def test_answers_of_a_lower_rung_are_left_out_of_the_analysis(patient: Running, store: Path, home: Path) -> None:
+    began = datetime.now(UTC)
+    assert settled(patient, "newcomer", "full")
+    visit(patient, "well-1", "well-2")
+    with broken(store, "pipe"):
+        settled(patient, "newcomer", "no_online_store")
+        visit(patient, "ill-1", "ill-2", "ill-3")
+    scope = Scope(
+        model_version="3",
+        stable_version="2",
+        plan=plan(attribution_seconds=0.001),
+        weights=(WeightSince(began - timedelta(seconds=10), 5_000),),
+        top_k=10,
+        now=datetime.now(UTC) + timedelta(seconds=60),
+    )
+    found = visitor_outcomes(LogMetrics(home).logs(began), scope)
+    assert (sorted(found.visitors["visitor_id"]), found.degraded) == (["well-1", "well-2"], 3)
+
+
+def visit(server: Running, *visitors: str) -> None:
+    for visitor in visitors:
+        headers = {"x-user-id": visitor, "x-recsys-variant": "canary"}
+        assert server.predict({"user_id": "newcomer", "k": 3}, headers=headers).status_code == 200
+
+
+@contextmanager
+def broken(store: Path, how: str) -> Iterator[None]:
+    """Locked by another process for ever, or a pipe in the file's place."""
+    aside = store.with_suffix(".aside")
+    if how == "pipe":
+        store.rename(aside)
+        os.mkfifo(store)
+    holder = sqlite3.connect(store if how == "lock" else aside, isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        holder.close()
+        if how == "pipe":
+            aside.replace(store)
 
 
 def test_items_seen_since_training_are_left_out_of_the_next_answer(patient: Running, store: Path) -> None:

@@ -1,0 +1,210 @@
+"""Waiting no longer than is usual, asking again in the background: dependencies that hang, slow down and come back.
+
+Here: patience.py, threads.py and usual.py with real threads. Not here: a server (test_online_store.py), the whole range
+of outages (benchmarks/ladder_outages.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys_assets.serving.patience import Missed, Patience
+from recsys_assets.serving.usual import DOUBLES_IN_SECONDS, UsualTime
+
+LEAST, MOST = 0.02, 0.1
+
+
+class Store:
+    """Answers at once, fails at once, takes its time, or hangs until `release` is set."""
+
+    def __init__(self) -> None:
+        self.seconds, self.failure, self.hangs, self.fails_late = 0.0, False, False, False
+        self.release = threading.Event()
+        self.asked = 0
+
+    def __call__(self) -> str:
+        self.asked += 1
+        if self.hangs:
+            self.release.wait()
+        if self.failure:
+            raise KeyError("gone")
+        time.sleep(3 * LEAST if self.fails_late else self.seconds)
+        if self.fails_late:
+            raise KeyError("locked")
+        return "row"
+
+
+def patience(threads: int = 2) -> Patience[str]:
+    return Patience(
+        "test", failures=(KeyError,), least_seconds=LEAST, most_seconds=MOST, now=time.monotonic, threads=threads
+    )
+
+
+def play(scene: Callable[[Patience[str], Store], Awaitable[None]], *, threads: int = 2) -> None:
+    async def act() -> None:
+        store, asked = Store(), patience(threads)
+        await asked.prime([store] * 40, within_seconds=1)
+        assert asked.deadline_seconds <= MOST
+        try:
+            await asyncio.wait_for(scene(asked, store), 20)
+        finally:
+            store.release.set()
+            asked.close()
+
+    asyncio.run(act())
+
+
+async def until_asked_again(asked: Patience[str], seconds: float = 10) -> float:
+    start = time.monotonic()
+    while asked.paused:
+        assert time.monotonic() - start < seconds
+        await asyncio.sleep(0.005)
+    return time.monotonic() - start
+
+
+def test_an_error_that_comes_quickly_is_told_each_time_and_pauses_nothing() -> None:
+    async def scene(asked: Patience[str], store: Store) -> None:
+        store.failure = True
+        for _ in range(20):
+            assert await asked.call(store) == Missed("unavailable")
+        store.failure = False
+        assert await asked.call(store) == "row"
+
+    play(scene)
+
+
+def test_what_hangs_costs_one_request_its_deadline_and_no_other_anything() -> None:
+    async def scene(asked: Patience[str], store: Store) -> None:
+        store.hangs = True
+        took = []
+        for n in range(50):
+            start = time.monotonic()
+            assert await asked.call(store) == Missed("paused" if n else "slow")
+            took.append(time.monotonic() - start)
+        assert took[0] < MOST
+        assert sum(took[1:]) < MOST
+
+    play(scene)
+
+
+def test_it_is_asked_again_by_itself_once_it_answers_though_no_thread_ever_came_back() -> None:
+    async def scene(asked: Patience[str], store: Store) -> None:
+        store.hangs = True
+        await asked.call(store)
+        await asyncio.sleep(0.5)
+        store.hangs = False  # those that hang stay so
+        await until_asked_again(asked)
+        assert await asked.call(store) == "row"
+
+    play(scene, threads=1)
+
+
+def test_a_mere_slip_is_forgiven_before_the_next_request_comes() -> None:
+    async def scene(asked: Patience[str], store: Store) -> None:
+        store.seconds = asked.deadline_seconds * 1.5
+        assert await asked.call(store) == Missed("slow")
+        store.seconds = 0.0
+        assert await until_asked_again(asked) < 0.5
+
+    play(scene)
+
+
+def test_what_hangs_comes_back_and_hangs_again_must_prove_itself_for_longer() -> None:
+    async def scene(asked: Patience[str], store: Store) -> None:
+        waited = []
+        for _ in range(3):
+            store.fails_late = True
+            assert await asked.call(store) == Missed("slow")
+            await asyncio.sleep(4 * LEAST)
+            store.fails_late = False
+            waited.append(await until_asked_again(asked))
+        assert waited[0] < 0.3 < waited[1] < waited[2]
+
+    play(scene)
+
+
+def test_waiting_behind_others_for_the_only_thread_is_no_outage() -> None:
+    async def scene(asked: Patience[str], store: Store) -> None:
+        store.seconds = 0.008
+        assert await asyncio.gather(*(asked.call(store) for _ in range(8))) == ["row"] * 8
+        assert not asked.paused
+
+    play(scene, threads=1)
+
+
+def test_a_queue_longer_than_the_longest_wait_is_cut_and_is_no_outage() -> None:
+    async def scene(asked: Patience[str], store: Store) -> None:
+        store.seconds = 0.012
+        told = await asyncio.gather(*(asked.call(store) for _ in range(30)))
+        assert {"row", Missed("slow")} == set(told)
+        assert not asked.paused
+
+    play(scene, threads=1)
+
+
+def test_an_error_that_nobody_expected_is_raised_and_the_next_call_finds_a_thread() -> None:
+    async def scene(asked: Patience[str], store: Store) -> None:
+        with pytest.raises(RuntimeError, match="defect"):
+            await asked.call(lambda: _unexpected())
+        assert await asked.call(store) == "row"
+
+    kept, threading.excepthook = threading.excepthook, lambda _: None
+    try:
+        play(scene, threads=1)
+    finally:
+        threading.excepthook = kept
+
+
+def _unexpected() -> str:
+    raise ZeroDivisionError
+
+
+def test_a_process_ends_though_a_thread_hangs() -> None:
+    code = """
+import asyncio, threading, time
+from recsys_assets.serving.patience import Patience
+async def main():
+    asked = Patience("x", failures=(), least_seconds=.01, most_seconds=.05, now=time.monotonic)
+    print(await asked.call(threading.Event().wait))
+asyncio.run(main())
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    assert "slow" in ended.stdout
+
+
+def test_the_deadline_is_a_multiple_of_the_usual_time_within_its_bounds() -> None:
+    usual = UsualTime(least=0.01, most=0.2)
+    assert usual.deadline == 0.2
+    for n in range(256):
+        usual.learn(0.001, at=n)
+    assert usual.deadline == 0.01
+    for n in range(2_000):
+        usual.learn(0.02, at=300 + n)
+    assert usual.deadline == pytest.approx(0.06)
+
+
+def test_an_outage_does_not_become_the_usual_thing_at_once() -> None:
+    usual = UsualTime(least=0.01, most=1.0)
+    for n in range(256):
+        usual.learn(0.005, at=n * 0.01)
+    before = usual.deadline
+    for n in range(256):
+        usual.learn(0.5, at=3 + n * 0.01)
+    assert usual.deadline < before * 2 ** (6 / DOUBLES_IN_SECONDS)
+
+
+@given(st.lists(st.floats(0, 10), max_size=300))
+def test_the_deadline_never_leaves_its_bounds(times: list[float]) -> None:
+    usual = UsualTime(least=0.01, most=0.05)
+    for n, seconds in enumerate(times):
+        usual.learn(seconds, at=n)
+        assert 0.01 <= usual.deadline <= 0.05
