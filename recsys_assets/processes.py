@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recsys_assets import home
+from recsys_assets.notifications.receivers import receivers
 from recsys_assets.platform.local import stack
 from recsys_assets.settings import Settings
 
 
 def start_everything(settings: Settings) -> Iterator[str]:
     """Start the stack and yield what to tell: the addresses, once they answer."""
+    receivers(settings)  # raises ConfigError for what the notifier would die of
     home.adopt(settings)
     yield f"starting on {settings.home} ..."
     stack.start(settings)

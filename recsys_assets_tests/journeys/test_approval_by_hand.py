@@ -35,8 +35,7 @@ def test_a_release_is_approved_in_the_launchpad_by_a_person_who_gives_a_name(
     ledger = Ledger(settings.path("ledger.db"))
     with launchpad.webserver(settings), launchpad.browser() as driver:
         launchpad.follow_the_question(driver, settings)
-        launchpad.wait_for(driver, "who:")
-        assert not launchpad.can_launch(driver)
+        eventually(lambda: not launchpad.can_launch(driver), seconds=60, what="a config without a name is refused")
         launchpad.fill_in(driver, who="ann", why="looked at the slices")
         launchpad.launch(driver)
         eventually(lambda: ledger.approved(launchpad.RELEASE), seconds=60, what="the approval in the ledger")
