@@ -102,7 +102,8 @@ def _identity(manifest: Manifest) -> tuple[str, str]:
     named = name if isinstance(name, str) and name else "(unnamed)"
     kind = manifest.get("kind")
     if not isinstance(kind, str) or kind not in API_VERSIONS:
-        raise Invalid(kind[:80] if isinstance(kind, str) else shown(kind), named, "kind", f"must be one of {', '.join(sorted(API_VERSIONS))}")
+        said = kind[:80] if isinstance(kind, str) else shown(kind)
+        raise Invalid(said, named, "kind", f"must be one of {', '.join(sorted(API_VERSIONS))}")
     if not isinstance(name, str) or not _NAME.match(name):
         raise Invalid(kind, named, "metadata.name", f"must be a DNS label of at most 63 characters, got {shown(name)}")
     return kind, name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,10 @@ from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.rollout.outcomes import Logs, Scope, WeightSince
 from recsys_assets.rollout.phases import World
 from recsys_assets.rollout.route import RouteState, opened, planned_split
+from recsys_assets.serving.assets import gate_names
+from recsys_assets.serving.attestation import attest
+from recsys_assets.settings import load_settings
+from recsys_assets.signing import manifest_digest, sign_bundle
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 STEPS = (1_000, 2_500, 5_000)
@@ -266,3 +271,20 @@ def desk(tmp_path: Path, logs: Logs | None = None, **changes: Any) -> tuple[Desk
         "clock": clock,
     }
     return Desk(**(values | changes)), clock
+
+
+def genuine(home: Path, version: str) -> ModelVersion:
+    """The record of a version whose bundle lies below home, as small as a bundle can be, signed and attested."""
+    bundle, keys, settings = home / "bundles" / version, home / "keys", load_settings(home=home)
+    of = model(version)
+    if not bundle.exists():
+        said = {"model": of.name, "version": version, "feature_names": ["f"], "table_versions": of.table_versions}
+        bundle.mkdir(parents=True)
+        (bundle / "manifest.json").write_text(json.dumps(said))
+        sign_bundle(bundle, keys)
+    digest = manifest_digest(bundle)
+    assert digest is not None
+    record = of.model_copy(update={"bundle_digest": digest})
+    gates = {name: verdict(name, version=version) for name in gate_names(settings)}
+    attest(record, gates, bundle=bundle, keys=keys, at=T0)
+    return record

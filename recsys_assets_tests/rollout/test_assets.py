@@ -36,7 +36,7 @@ from recsys_assets.rollout.sensors import build_sensors
 from recsys_assets.serving.assets import CHALLENGER_SERVICE, gates
 from recsys_assets.serving.verdicts import CHECKS
 from recsys_assets.settings import Settings, load_settings
-from recsys_assets_tests.rollout.build import model, release, service, verdict
+from recsys_assets_tests.rollout.build import genuine, model, release, service, verdict
 
 
 class StorePlatform(PlatformResource):
@@ -73,7 +73,8 @@ class AliasFile(dg.ConfigurableResource):
         return [model("1"), model("2")]
 
     def _named(self, alias: str) -> ModelVersion | None:
-        return model(self._path(alias).read_text()) if self._path(alias).exists() else None
+        path = self._path(alias)
+        return genuine(Path(self.folder), path.read_text()) if path.exists() else None
 
 
 class House:
@@ -110,7 +111,7 @@ class House:
     def stand(self, phase: Phase, step: int = 0, *, ago: float = 0.0, version: str = "2", **changes: Any) -> None:
         """Put a release of this version on the route that opened `ago` seconds before now."""
         at = datetime.now(UTC) - timedelta(seconds=ago)
-        of = release(**changes).model_copy(update={"opened_at": at, "model": model(version)})
+        of = release(**changes).model_copy(update={"opened_at": at, "model": genuine(self.settings.home, version)})
         state = replace(
             opened(of, actor="test"), phase=phase, step=step, split=planned_split(of, phase, step), transition=3
         )
