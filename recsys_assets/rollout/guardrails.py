@@ -31,7 +31,7 @@ LATENCY_FLOOR_MS: Final = 25.0
 BROKEN_RATE: Final = 0.10
 RECENT_SECONDS: Final = 30.0
 # Many times of next to nothing is still next to nothing: a ratio of error rates counts from here on.
-MIN_CANARY_FAILURES: Final = 20
+MIN_CANARY_FAILURES: Final = 10
 MIN_RATE_INCREASE: Final = 0.0005
 NONE: Final[Counts] = (0.0, 0.0)
 
@@ -191,7 +191,7 @@ def _rates(
 
 
 def _by_step(rows: pl.DataFrame, column: str) -> list[tuple[Counts, Counts]]:
-    """(events, rows) of canary and stable for each share in force, since shares and rates change over time (Simpson)."""
+    """(events, rows) of canary and stable for each share in force: shares and rates both change over time (Simpson)."""
     sums = rows.group_by("weight_bp", "variant").agg(pl.col(column).sum().cast(pl.Float64), n=pl.len().cast(pl.Float64))
     steps: dict[int, dict[str, Counts]] = {}
     for weight, variant, events, n in sums.sort("weight_bp").iter_rows():

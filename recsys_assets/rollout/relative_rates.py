@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # How many times the limit a ratio is looked for at: slightly worse, up to failing always.
-ALTERNATIVES: Final = (1.5, 2.0, 3.0, 6.0, 20.0)
+ALTERNATIVES: Final = (1.5, 2.5, 5.0, 20.0)
 
 # (failures, requests) of one arm.
 Counts = tuple[float, float]
