@@ -48,7 +48,7 @@ class Pins(BaseModel):
     def newest(cls, tables: Tables, *, feedback: bool = False) -> Pins:
         """Pin what stands in the tables now, or NotReady where a day or a table is missing.
 
-        With `feedback`, also what was shown and reported, where both have been collected.
+        With `feedback`, also what was shown and reported, where any of it was reported before that moment.
         """
         if absent := [name for name in REQUIRED if not tables.exists(name)]:
             raise NotReady(f"no table {', '.join(absent)} yet: materialize it first")
@@ -58,8 +58,9 @@ class Pins(BaseModel):
         for name in ("user_features", "item_features"):
             _must_reach(name, tables.days(name), days[-1])
         found = [*REQUIRED, *(name for name in OPTIONAL if tables.exists(name))]
-        found += FEEDBACK if feedback and all(map(tables.exists, FEEDBACK)) else ()
-        return cls(as_of=as_of(days), tables={name: tables.version(name) for name in sorted(found)})
+        newest = as_of(days)
+        found += FEEDBACK if feedback and _reported_before(newest, tables) else ()
+        return cls(as_of=newest, tables={name: tables.version(name) for name in sorted(found)})
 
     def with_table(self, name: str, version: int) -> Pins:
         return Pins(as_of=self.as_of, tables={**self.tables, name: version})
@@ -96,6 +97,13 @@ def require_rows(interactions: pl.DataFrame, settings: TrainingSettings) -> None
         raise NotReady(
             f"table interactions has {interactions.height} rows, training.min_rows asks for {settings.min_rows}"
         )
+
+
+def _reported_before(moment: datetime, tables: Tables) -> bool:
+    """Without it no run depends on tables that change every ten minutes: a replay of old data has its clicks today."""
+    if not all(map(tables.exists, FEEDBACK)):
+        return False
+    return any(day < moment.date() for day in tables.days("feedback"))
 
 
 def _must_reach(name: str, days: Sequence[date], newest: date) -> None:

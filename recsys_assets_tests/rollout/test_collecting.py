@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 
-from recsys_assets.columns import EXPOSURE_ROWS, FEEDBACK_ROWS
+from recsys_assets.columns import EXPOSURE_ROWS, FEEDBACK_ROWS, INTERACTIONS
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.rollout import marks
 from recsys_assets.rollout.jobs import COLLECT_JOB, EXPOSURE_MARKS, build_jobs
@@ -23,7 +25,8 @@ from recsys_assets.serving import assets as serving
 from recsys_assets.serving.exposures import exposure_line
 from recsys_assets.serving.feedback_protocol import Event, feedback_line
 from recsys_assets.serving.ladder import Answer
-from recsys_assets.settings import Settings
+from recsys_assets.settings import FeedbackUse, Settings
+from recsys_assets.training.feedback import learned
 
 EVE = datetime(2026, 1, 1, 23, 59, 59, tzinfo=UTC)
 
@@ -168,6 +171,31 @@ def test_what_it_shows_once_it_is_tried_again_is_not_marked(place: Place) -> Non
         place.show(f"at {at}", at)
     place.collect()
     assert place.exposures() == {"at 10": True, "at 29": True, "at 30": False, "at 31": False}
+
+
+def test_a_training_learns_again_from_a_version_that_a_person_let_be_tried_once_more(place: Place) -> None:
+    place.open("rel-first", "2", 10)
+    place.roll_back("2", since=10, until=20)
+    place.open("rel-again", "2", 30)
+    for at in (5, 10, 29, 30):
+        place.show(f"at {at}", at)
+        place.click(f"click {at}", at, request=f"at {at}")
+    place.collect()
+    frames = {name: partial(place.tables.read, name) for name in ("exposures", "feedback")}
+    taken = learned(**frames, interactions=INTERACTIONS.to_frame, as_of=later(60), wanted=FeedbackUse())
+    assert taken.events["event_id"].to_list() == ["click 5", "click 30"]
+    assert taken.left_out["rolled_back"] == 2
+
+
+def test_the_small_files_of_a_day_that_is_over_become_one_and_lose_no_row(place: Place) -> None:
+    place.show("r0", 0)
+    place.collect()
+    [first] = place.tables.read("exposures").rows(named=True)
+    for number in range(1, 9):
+        place.tables.append("exposures", pl.DataFrame([first | {"request_id": f"r{number}"}], schema=EXPOSURE_ROWS))
+    made = place.collect().asset_materializations_for_node("exposures")[0].metadata
+    assert (made["compacted_files"].value, made["new_rows"].value) == (9, 0)
+    assert sorted(place.exposures()) == [f"r{number}" for number in range(9)]
 
 
 def test_two_rolled_back_releases_of_one_version_mark_both_their_times(place: Place) -> None:

@@ -224,6 +224,16 @@ def test_a_mark_that_comes_later_changes_the_next_training_and_not_the_pinned_on
     assert again.events["event_id"].to_list() == ["a", "b"]
 
 
+def test_feedback_of_which_none_is_in_time_is_not_even_pinned(home: House) -> None:
+    assert Pins.newest(home.tables, feedback=True).tables.keys() >= {"exposures", "feedback"}
+    assert not Pins.newest(home.tables).tables.keys() & {"exposures", "feedback"}
+    late = home.tables.read("feedback").filter(pl.col("received_at") >= AS_OF)
+    before = home.tables.read("feedback")
+    home.tables.overwrite("feedback", late)
+    assert "feedback" not in Pins.newest(home.tables, feedback=True).tables
+    home.tables.overwrite("feedback", before)
+
+
 def test_the_tables_keep_the_types_of_the_rooms(home: House) -> None:
     kept = home.tables.read("training_feedback")
     assert kept.schema["event_time"] == UTC_TIME
