@@ -20,10 +20,13 @@ from benchmarks import harness
 from benchmarks.kills import clients, judge, killer
 from benchmarks.kills.live import ENDS, decisions_per_release, live_kills
 from benchmarks.kills.works import Releaser, Works, make_settings
+from recsys_assets.platform.local.programs import ENVOY
 from recsys_assets.records import Phase
 from recsys_assets.rollout.route import RouteState
 
 Figures = dict[str, float | int | str]
+# From a kill of the data plane to the next one.
+AFTER_SECONDS = 8.0
 
 
 def main() -> None:
@@ -59,14 +62,21 @@ def measure(asked: argparse.Namespace, works: Works, folder: Path) -> None:
     try:
         if asked.requests:
             figures |= users(asked, works, releaser, folder)
+            written(figures)
         if asked.data_kills:
             figures |= data_plane(asked, works, folder)
+            written(figures)
     finally:
         if not asked.live_kills:
             releaser.stop()
     if asked.live_kills:
         figures |= live_kills(works, releaser, seed=asked.seed, kills=asked.live_kills, seconds=asked.live_seconds)
-    harness.write("control_plane_kills", command=f"python -m {__spec__.name}", figures=figures, peers={})
+        written(figures)
+
+
+def written(figures: Figures) -> None:
+    """After each part, so that an interruption takes only the part that it interrupts."""
+    harness.write("control_plane_kills", command="python -m benchmarks.control_plane_kills", figures=figures, peers={})
 
 
 def users(asked: argparse.Namespace, works: Works, releaser: Releaser, folder: Path) -> Figures:
@@ -107,32 +117,43 @@ def users(asked: argparse.Namespace, works: Works, releaser: Releaser, folder: P
 
 def data_plane(asked: argparse.Namespace, works: Works, folder: Path) -> Figures:
     """Kill what answers users, one at a time: how many requests that costs, and for how long."""
-    hand, figures = killer.Killer(works.settings, asked.seed + 1), Figures()
-    for part in killer.DATA:
-        out, stop = folder / f"{_key(part)}.jsonl", folder / f"{_key(part)}.stop"
-        watch = watching(works)
-        sender = sending(works, asked, requests=10**7, out=out, stop=stop)
+    figures: Figures = {}
+    for part in (ENVOY, "canary_server", "stable_server"):
+        hand, out, stop = killer.Killer(works.settings, asked.seed), folder / f"{part}.jsonl", folder / f"{part}.stop"
+        watch, sender = watching(works), sending(works, asked, requests=10**7, out=out, stop=stop)
         time.sleep(3)
-        for _ in range(asked.data_kills):
-            hand.kill(part)
-            time.sleep(8 + hand.draw.random() * 2)
+        deadline = time.monotonic() + 30 * asked.data_kills
+        while len(hand.killed) < asked.data_kills and time.monotonic() < deadline:
+            time.sleep(AFTER_SECONDS + hand.draw.random() if kill_data(hand, works, part) else 0.2)
         stop.touch()
         sender.wait(60)
         watch.ended.set()
-        answers = judge.read_answers(out)
-        bad = judge.lost(answers, clients.K)
-        at = [when for when, which, _ in hand.killed if which == part]
-        gaps = [max((a.done - t for a in bad if 0 <= a.sent - t < 8), default=0.0) for t in at]
-        key = _key(part)
-        figures |= {
-            f"data_{key}_kills": len(at),
-            f"data_{key}_requests": len(answers),
-            f"data_{key}_requests_lost": len(bad),
-            f"data_{key}_lost_per_kill": round(len(bad) / max(1, len(at)), 2),
-            f"data_{key}_slowest_recovery_seconds": round(max(gaps, default=0.0), 2),
-            f"data_{key}_misrouted": len(judge.misrouted(answers, watch.seen, fallback=True)),
-        }
+        figures |= data_figures(part, hand, judge.read_answers(out), watch)
     return figures
+
+
+def kill_data(hand: killer.Killer, works: Works, part: str) -> bool:
+    """Kill Envoy, or the server of the canary or of stable. A canary's only while it really has users."""
+    if part == ENVOY:
+        return hand.kill(ENVOY)
+    state = works.state()
+    service = None if state is None else state.split.canary if part == "canary_server" else state.split.stable
+    return service is not None and hand.kill_server_of(service)
+
+
+def data_figures(part: str, hand: killer.Killer, answers: list[judge.Answer], watch: judge.GatewayWatch) -> Figures:
+    bad = judge.lost(answers, clients.K)
+    gaps = [
+        max((a.done - at for a in bad if 0 <= a.sent - at < AFTER_SECONDS), default=0.0) for at, _, _ in hand.killed
+    ]
+    return {
+        f"data_{part}_kills": len(hand.killed),
+        f"data_{part}_requests": len(answers),
+        f"data_{part}_requests_lost": len(bad),
+        f"data_{part}_lost_per_kill": round(len(bad) / max(1, len(hand.killed)), 2),
+        f"data_{part}_slowest_recovery_seconds": round(max(gaps, default=0.0), 2),
+        f"data_{part}_misrouted": len(judge.misrouted(answers, watch.seen, fallback=True)),
+    }
 
 
 def watching(works: Works) -> judge.GatewayWatch:

@@ -22,7 +22,6 @@ from recsys_assets.settings import Settings
 SUPERVISOR, RUN, CODE_SERVER, MODEL = "supervisor", "run", "code server", "model server"
 WEBSERVER, DAEMON = "webserver", "daemon"
 CONTROL = (DAEMON, CODE_SERVER, RUN, WEBSERVER, RECONCILER, MLFLOW, GUARD, KEEPER, SUPERVISOR)
-DATA = (ENVOY, MODEL)
 NINE = (DAEMON, RUN, CODE_SERVER, RECONCILER, ENVOY, MODEL, MLFLOW, GUARD, SUPERVISOR)
 
 
@@ -56,13 +55,21 @@ class Killer:
         pids = self.living().get(part)
         if not pids:
             return False
-        pid = self.draw.choice(pids)
+        return self._kill(part, self.draw.choice(pids))
+
+    def _kill(self, part: str, pid: int) -> bool:
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             return False
         self.killed.append((time.time(), part, pid))
         return True
+
+    def kill_server_of(self, service: str) -> bool:
+        """Kill a model server of this service."""
+        prefix = f"{MODEL_PREFIX}{service}-"
+        living = processes.named(socket_path(self.settings)).items()
+        return any(name.startswith(prefix) and self._kill(service, pid) for pid, name in living)
 
     def counts(self, parts: tuple[str, ...]) -> dict[str, int]:
         names = [part for _, part, _ in self.killed]

@@ -16,6 +16,7 @@ from benchmarks.kills import judge, killer
 from benchmarks.kills.works import Releaser, Works
 from recsys_assets.platform.interface import VIRTUAL_SERVICE, PlatformError
 from recsys_assets.platform.local import stack
+from recsys_assets.platform.local.supervisor import Supervisor
 from recsys_assets.rollout.ledger import Ledger
 
 ENDS = ("champion", "rolled_back", "held", "rejected")
@@ -72,7 +73,8 @@ def wrong_now(works: Works) -> str:
     """What is not as it should be, or an empty string."""
     try:
         states = stack.running(works.settings)
-        down = [name for name in stack.ALL if name not in states or not states[name].is_running]
+        wanted = set(stack.ALL) & set(Supervisor(works.settings).written())
+        down = sorted(name for name in wanted if name not in states or not states[name].is_running)
         if down:
             return f"down: {', '.join(down)}"
         return _wrong_route(works) or _wrong_answer(works)

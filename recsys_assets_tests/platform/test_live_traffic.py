@@ -22,7 +22,7 @@ from recsys_assets.platform.local.programs import COLLECTOR, ENVOY, GUARD, KEEPE
 from recsys_assets.settings import Settings
 from recsys_assets_tests.platform.homes import Home, eventually, make_settings
 
-STEPS_BP = (0, 1_000, 3_000, 6_000)
+STEPS_BP = (0, 2_000, 6_000)
 # User, status, version, variant.
 Asked = tuple[str, int, str, str]
 
