@@ -21,6 +21,7 @@ from rich.console import Console
 
 from benchmarks import harness
 from recsys_assets import home
+from recsys_assets.demo import world
 from recsys_assets.demo.play import quieten
 from recsys_assets.demo.scenes import first_release
 from recsys_assets.demo.stage import Stage
@@ -37,9 +38,10 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one drill")
     parser.add_argument("--seed", type=int, default=7, help="of the ports and the visitors")
+    parser.add_argument("--folder", type=Path, help="kept, and taken as it stands where it has a champion already")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        settings = make_settings(Path(folder), asked.seed)
+        settings = make_settings(asked.folder or Path(folder), asked.seed)
         home.adopt(settings)
         quieten()
         try:
@@ -58,6 +60,7 @@ def make_settings(folder: Path, seed: int) -> Settings:
     raw["serving"] = {name: first + number for number, name in enumerate(names)}
     raw["serving"] |= {"model_port_first": first + 5, "model_port_last": first + 4 + SERVER_PORTS}
     raw["traffic"]["seed"] = seed
+    folder.mkdir(parents=True, exist_ok=True)
     config = folder / "recsys.yaml"
     config.write_text(yaml.safe_dump(raw), encoding="utf-8")
     return load_settings(home=folder / "home", config=config)
@@ -67,7 +70,7 @@ def measure(settings: Settings, asked: argparse.Namespace) -> dict[str, float | 
     """The first release, then each drill; flat figures."""
     print(f"seed {asked.seed}, ports from {settings.serving.gateway_port}", flush=True)
     stage = Stage(settings, Console(highlight=False, width=140))
-    claims = first_release(stage)
+    claims = [] if world.champion(stage) else first_release(stage)
     if not all(claim.holds for claim in claims):
         raise SystemExit(f"no champion to fall back to: {[c.text for c in claims if not c.holds]}")
     stack.start(settings)
