@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from recsys_assets.platform.interface import ServiceStatus
 from recsys_assets.records import Decision, Outcome, Phase, Verdict
-from recsys_assets.rollout.evidence import ALL_CHECKS, COUNTED, GUARDRAILS, QUALITY, RATIO, STABLE
+from recsys_assets.rollout.evidence import ALL_CHECKS, COUNTED, ERRORS, GUARDRAILS, QUALITY, RATIO, STABLE
 from recsys_assets.rollout.route import RouteState, lease_is_over, planned_split, stable_service
 
 Action = Literal["hold", "advance", "promote", "roll_back", "reject", "pause"]
@@ -119,9 +119,12 @@ def _stop(world: World, now: datetime) -> Decision | None:
 
 
 def _futile(world: World) -> Verdict | None:
-    """The verdict by which a pass has become improbable, where routing and counting can be trusted."""
+    """The verdict by which a pass has become improbable, where routing and counting can be trusted.
+
+    It waits while the errors are an open question: if they are harm, the release shall end by that name.
+    """
     quality = world.named(QUALITY)
-    trusted = not world.open_questions(RATIO, COUNTED)
+    trusted = not world.open_questions(RATIO, COUNTED, ERRORS)
     undecided = world.outcome(quality) is Outcome.INCONCLUSIVE
     return quality if quality and quality.futile and undecided and trusted else None
 
