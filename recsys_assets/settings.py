@@ -236,7 +236,7 @@ class CollectorSettings(_Section):
     events_per_second: float = Field(default=50_000.0, gt=0)
     burst_seconds: float = Field(default=2.0, gt=0)
     segment_bytes: int = Field(default=16 << 20, ge=1)
-    remembered_ids: int = Field(default=20_000_000, ge=0)
+    remembered_ids: int = Field(default=2_000_000, ge=0)
 
 
 class TrafficSettings(_Section):

@@ -21,7 +21,7 @@ from recsys_assets.serving.segments import FeedbackCorrupt, after, digests_in, i
 __all__ = ["FeedbackBusy", "FeedbackCorrupt", "FeedbackLog", "FeedbackUnavailable", "Receipt"]
 
 SEGMENT_BYTES: Final = 16 << 20
-REMEMBERED_IDS: Final = 20_000_000
+REMEMBERED_IDS: Final = 2_000_000
 MAX_PENDING_BYTES: Final = 16 << 20
 # Room for this much must be there again before a log that failed counts as well. It holds no newline: wherever the
 # process dies, the next one cuts it off as a torn tail, and readers leave it out.

@@ -237,6 +237,35 @@ def _knows(names: list[str]) -> Story:
     return story
 
 
+def test_whatever_is_acknowledged_was_synced_before(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut cannot be played here; that the kernel was asked can be seen."""
+    synced: list[tuple[int, int]] = []
+    real = os.fsync
+
+    def seen(descriptor: int) -> None:
+        real(descriptor)
+        synced.append((os.fstat(descriptor).st_ino, os.fstat(descriptor).st_size))
+
+    monkeypatch.setattr(os, "fsync", seen)
+    path.write_bytes(batch("a")[0][1])  # of a process that was killed before it could
+    size = path.stat().st_size
+
+    async def story(log: FeedbackLog) -> None:
+        assert (path.stat().st_ino, size) in synced
+        await log.add(batch("b"))
+        assert synced[-1] == (path.stat().st_ino, 2 * size)
+        await log.add(batch("c"))  # in a new segment
+        assert (index_of(path).stat().st_ino, index_of(path).stat().st_size) in synced
+        assert synced[-1] == (after(path, path).stat().st_ino, size)
+        fail(log, "append")
+        synced.clear()
+        with pytest.raises(FeedbackUnavailable):
+            await log.add(batch("d"))
+        assert synced[-1] == (after(path, path).stat().st_ino, size)
+
+    play(path, story, segment_bytes=2 * size)
+
+
 # --- segments ------------------------------------------------------------------------------------------------------
 
 
