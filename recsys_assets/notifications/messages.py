@@ -67,7 +67,7 @@ def _data(row: Event, event: NotifiedEvent, opening: Mapping[str, Any], ui_url: 
     why = str(row.body.get("reason", ""))
     return {
         "event": event,
-        "summary": f"{row.release_id}: version {version} {_WORDS[event]}. {row.actor}: {why}",
+        "summary": f"{row.release_id}: version {version} {_summary(event, row.actor, why)}",
         "needs_a_person": event in _CALLS,
         "release": row.release_id,
         "version": version,
@@ -82,6 +82,14 @@ def _data(row: Event, event: NotifiedEvent, opening: Mapping[str, Any], ui_url: 
         "links": _links(row.release_id, event, ui_url),
         "commands": _commands(row.release_id, event),
     }
+
+
+def _summary(event: NotifiedEvent, by: str, why: str) -> str:
+    """One line that says it all, for a chat. A person's name stands before the reason of a roll back already."""
+    told = _WORDS[event]
+    if why in told:
+        return f"{told} ({by})"
+    return f"{told}. {why}" if why.startswith(f"{by}: ") else f"{told}. {by}: {why}"
 
 
 def _links(release_id: str, event: NotifiedEvent, ui_url: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -29,6 +29,7 @@ from recsys_assets.settings import PACKAGED_CONFIG
 from recsys_assets_tests.notifications.receiver import Receiver, Taken, eventually, receiving
 from recsys_assets_tests.rollout.build import T0
 
+DOCS = Path(__file__).parents[2] / "docs"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -97,6 +98,24 @@ def test_what_is_sent_is_signed_with_its_id_and_its_time(tmp_path: Path) -> None
     assert timestamp == int(clock.at.timestamp())
     expected = sign(read_secret(SECRET), message_id="rel-2/1", timestamp=timestamp, body=taken.body)
     assert taken.headers["webhook-signature"] == expected
+
+
+def test_the_receivers_snippet_in_the_docs_takes_it_and_refuses_what_was_changed(tmp_path: Path) -> None:
+    with receiving(Receiver()) as there:
+        way, _ = route(tmp_path, there.url, secret=True)
+        way = replace(way, clock=lambda: datetime.now(UTC))
+        release(way.ledger, "champion", at=datetime.now(UTC))
+        once(way)
+    (taken,) = there.taken
+    snippet = (DOCS / "notifications.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    names: dict[str, Callable[..., str]] = {}
+    exec(snippet, names)
+    verify = names["verify"]
+    assert verify(taken.headers, taken.body, SECRET) == "rel-2/1"
+    old = taken.headers | {"webhook-timestamp": str(int(time.time()) - 301)}
+    for headers, body in ((taken.headers, taken.body + b" "), (old, taken.body)):
+        with pytest.raises(ValueError, match=r"not signed|too old"):
+            verify(headers, body, SECRET)
 
 
 def test_without_a_secret_there_is_no_signature(tmp_path: Path) -> None:

@@ -74,6 +74,20 @@ def test_the_link_of_a_question_opens_the_job_with_its_config_but_for_the_name()
     assert config == {"ops": {"approve_it": {"config": {"release_id": "rel-2", "why": "", "who": None}}}}
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason", "line"),
+    [
+        ("rolled_back", "3 % errors", "rel-2: version 2 was rolled back. guard: 3 % errors"),
+        ("rolled_back", "guard: 3 % errors", "rel-2: version 2 was rolled back. guard: 3 % errors"),
+        ("approval_asked", "waits for a person's approval", "rel-2: version 2 waits for a person's approval (guard)"),
+    ],
+)
+def test_one_line_says_it_all_and_nothing_twice(kind: str, reason: str, line: str) -> None:
+    told = message(kind, reason=reason)
+    assert told is not None
+    assert told["data"]["summary"] == line
+
+
 def test_verdicts_are_summed_up() -> None:
     verdict = {"check": "c", "outcome": "FAIL", "reason": "r", "model_version": "2", "measurements": [{"name": "x"}]}
     told = message("rolled_back", verdicts=[verdict])
