@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,28 @@ def test_a_client_that_goes_away_takes_nobody_elses_events_along(path: Path) -> 
 
     play(path, story)
     assert written(path.parent) == ["same"]
+
+
+def test_an_event_that_is_being_synced_is_waited_for_and_not_written_again(path: Path) -> None:
+    async def story(log: FeedbackLog) -> None:
+        entered, let_go, real = threading.Event(), threading.Event(), log._log.append
+
+        def slow(lines: bytes) -> None:
+            entered.set()
+            assert let_go.wait(60)
+            real(lines)
+
+        log._log.append = slow  # type: ignore[method-assign]
+        first = asyncio.create_task(log.add(batch("a")))
+        await asyncio.to_thread(entered.wait, 60)
+        second = asyncio.create_task(log.add(batch("a", "b")))
+        await asyncio.sleep(0)
+        assert not second.done()
+        let_go.set()
+        assert await asyncio.gather(first, second) == [Receipt(1, 0), Receipt(1, 1)]
+
+    play(path, story)
+    assert written(path.parent) == ["a", "b"]
 
 
 @pytest.fixture
