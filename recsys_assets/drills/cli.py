@@ -57,7 +57,8 @@ def start(settings: Settings, kind: Kind, *, wait: bool, timeout_seconds: float)
         out.print(f"{kind}: {TELLS[kind]}\n{webserver.url}/runs/{run_id}", markup=False)
         return follow(settings, webserver, kind, run_id, timeout_seconds) if wait else 0
     except (DrillRefused, DagsterAway) as refused:
-        errors.print(f"drill: {refused} (`recsys-assets up` starts everything)", markup=False, soft_wrap=True)
+        hint = " (`recsys-assets up` starts everything)" if isinstance(refused, DagsterAway) else ""
+        errors.print(f"drill: {refused}{hint}", markup=False, soft_wrap=True)
         return 1
 
 
@@ -77,7 +78,10 @@ def follow(settings: Settings, webserver: Webserver, kind: Kind, run_id: str, ti
     release = opened_since(ledger.events(), kind, began)
     row = next((row for row in kept(settings) if row.release_id == release), None)
     if row is None:
-        errors.print(f"drill: not caught: run {run_id} is {status}; see {webserver.url}/runs/{run_id}", soft_wrap=True)
+        told = f"came to no end that can be told: run {run_id} is {status}"
+        if status not in ENDED:
+            told = f"is not over after {timeout_seconds:.0f} s; it goes on, guarded as any release"
+        errors.print(f"drill: {kind} {told}; see {webserver.url}/runs/{run_id}", markup=False, soft_wrap=True)
         return 1
     out.print(table([row]))
     return 0 if row.caught else 1

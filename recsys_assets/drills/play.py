@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from recsys_assets.rollout.route import RouteState
 
 RELEASE_JOB: Final = "release"
+# From the ranker on, on the rows that the newest training read: every gate that asks about a version is among them.
+FROM_THE_RANKER_ON: Final = (
+    "ranker_model",
+    "evaluation_report",
+    "challenger_service",
+    "shadow_comparison",
+    "canary",
+    "champion",
+)
 DRILL_TAG: Final = "recsys-assets/drill"
 LOOK_SECONDS: Final = 0.5
 
@@ -86,7 +95,8 @@ def play(
     refuse_unless_ready(settings, webserver, route_now(settings))
     began, deadline = datetime.now(UTC), time.monotonic() + timeout_seconds
     config = {"ops": {"ranker_model": {"config": {"drill": kind}}}}
-    run_id = webserver.launch(RELEASE_JOB, config=config, tags={DRILL_TAG: kind, "recsys-assets/by": by})
+    tags = {DRILL_TAG: kind, "recsys-assets/by": by}
+    run_id = webserver.launch(RELEASE_JOB, config=config, tags=tags, assets=FROM_THE_RANKER_ON)
     tell(f"{kind}: run {run_id} of the job {RELEASE_JOB} trains, judges and releases the model")
     seen = len(ledger.events())
     while True:

@@ -144,11 +144,10 @@ class Ladder:
             # Without the store nobody knows whether this user is new: not excused as unknown.
             flags = (lookup.failure,) if snapshot else (lookup.failure, "not_in_snapshot")
             return snapshot, "no_online_store", flags
-        if lookup.row is None and snapshot:
-            # Everybody in the bundle has a row: a store without it is behind the model, or lost it.
-            return snapshot, "no_online_store", ("no_online_row",)
         if lookup.row is None:
-            return None, "full", ("unknown_user",)
+            # Everybody with a past in the bundle has a row: a store without it is behind the model, or lost it.
+            lost = snapshot is not None and bool(snapshot.recent_items)
+            return snapshot, "no_online_store" if lost else "full", ("no_online_row" if snapshot else "unknown_user",)
         try:
             merged = merge(user_id, snapshot, lookup.row, at=at)
         except RANKER_FAILURES:

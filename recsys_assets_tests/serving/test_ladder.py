@@ -37,7 +37,7 @@ class Ranker:
         self.asked += 1
         if self.failure:
             raise self.failure
-        items = [f"after-{profile.recent_items[-1]}", "b", "c"][:k]
+        items = [f"after-{profile.recent_items[-1] if profile.recent_items else 'nothing'}", "b", "c"][:k]
         return Ranking(items, [self.score] * len(items))
 
     def popular(self, k: int = 10, exclude: Collection[str] = ()) -> Ranking:
@@ -45,6 +45,8 @@ class Ranker:
         return Ranking(items, [1.0] * len(items))
 
     def profile(self, user_id: str) -> UserProfile | None:
+        if user_id == "newborn":
+            return UserProfile(user_id, {"age": 30.0}, [], [])
         return UserProfile(user_id, {"events_7d": 2.0}, ["old"], [NOON]) if user_id == "known" else None
 
 
@@ -93,6 +95,10 @@ def test_a_row_that_makes_no_sense_is_not_used(broken: dict[str, Any]) -> None:
 
 def test_a_known_user_whom_the_store_does_not_know_is_ranked_by_the_snapshot() -> None:
     assert told(Ladder(Ranker()).answer("known", 2, NOBODY)) == ("no_online_store", "after-old", ("no_online_row",))
+
+
+def test_a_known_user_without_a_past_has_no_row_and_misses_nothing() -> None:
+    assert told(Ladder(Ranker()).answer("newborn", 2, NOBODY)) == ("full", "after-nothing", ("no_online_row",))
 
 
 def test_a_user_newer_than_the_model_is_ranked_by_the_online_row_alone() -> None:
