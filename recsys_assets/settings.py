@@ -52,15 +52,16 @@ class InteractionSource(_Section):
     time_unit: TimeUnit = "iso"
     value_range: tuple[float, float] | None = None
 
-    @model_validator(mode="after")
-    def _columns_are_known_and_complete(self) -> Self:
+    @field_validator("columns")
+    @classmethod
+    def _columns_are_known_and_complete(cls, columns: dict[str, str]) -> dict[str, str]:
         required = {"user_id", "item_id", "event_time"}
         known = required | {"value", "event_type"}
-        if missing := sorted(required - self.columns.keys()):
+        if missing := sorted(required - columns.keys()):
             raise ValueError(f"columns must map {', '.join(missing)}")
-        if unknown := sorted(self.columns.keys() - known):
+        if unknown := sorted(columns.keys() - known):
             raise ValueError(f"columns maps unknown names {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-        return self
+        return columns
 
     @field_validator("value_range")
     @classmethod

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.strategies import SearchStrategy
 
-HANG_SECONDS = 30
+HANG_SECONDS = 60
 _T = TypeVar("_T")
 
 

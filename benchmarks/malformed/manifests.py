@@ -144,10 +144,7 @@ def changed(base: Any, place: Path_, value: Any) -> Any:
     inner: Any = made
     *way, last = place
     for step in way:
-        if isinstance(inner, dict):
-            inner = inner.setdefault(step, {})
-        else:
-            inner = inner[int(step)]
+        inner = inner.setdefault(step, {}) if isinstance(inner, dict) else inner[int(step)]
     if isinstance(inner, list) and int(last) == len(inner):
         inner.append(value)
     else:

@@ -339,7 +339,10 @@ def _whole(text: str) -> int:
 
 
 def _weights(text: str) -> tuple[WeightSince, ...]:
-    return tuple(WeightSince(since=_time(since), weight_bp=_share(weight)) for weight, since in json.loads(text))
+    found = json.loads(text)
+    if not isinstance(found, list):
+        raise ValueError("not a list")
+    return tuple(WeightSince(since=_time(since), weight_bp=_share(weight)) for weight, since in found)
 
 
 def _share(weight: object) -> int:

@@ -5,6 +5,7 @@ Here: strict parsing of bytes, with place and rule of every fault. Not here: v1'
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, NoReturn, TypeVar
@@ -78,13 +79,14 @@ class Ask(Strict):
 
 
 def parse_body(raw: bytes, shape: type[BodyT]) -> BodyT:
-    """Parse JSON into `shape`, or refuse with 400 (not JSON) or 422 (JSON of another shape)."""
+    """Parse JSON into `shape`, or refuse with 400 (not JSON) or 422 (JSON of another shape, or a name twice)."""
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as broken:
         raise Malformed(400, f"the body is not JSON: {broken}", [{"where": "body", "rule": "must be JSON"}]) from None
     if not isinstance(value, dict):
         refuse("body", "must be a JSON object")
+    _refuse_twice(raw)
     try:
         return shape.model_validate(value)
     except ValidationError as broken:
@@ -92,6 +94,32 @@ def parse_body(raw: bytes, shape: type[BodyT]) -> BodyT:
         first = faults[0]
         error = f"{broken.error_count()} fault(s), the first at {first['where']}: {first['rule']}"
         raise Malformed(422, error, faults) from None
+
+
+def _refuse_twice(raw: bytes) -> None:
+    """orjson takes the last of two members of one name; another reader on the way may have taken the first."""
+    try:
+        json.loads(raw, object_pairs_hook=_once)
+    except _Twice as twice:
+        refuse(twice.name[:200] or "body", "stands twice in one object")
+    except RecursionError:
+        refuse("body", "must not be nested so deep", status=400)
+
+
+class _Twice(Exception):  # noqa: N818
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    """The values are not wanted: only whether a name comes back."""
+    if len(pairs) > 1:
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise _Twice(name)
+            seen.add(name)
 
 
 def place(loc: tuple[int | str, ...]) -> str:
