@@ -129,6 +129,7 @@ def test_lines_that_could_not_be_taken_back_do_not_end_up_in_a_sealed_segment(pa
 
     play(path, story, segment_bytes=1)
     assert written(path.parent) == ["a", "d", "e"]
+    assert len(segments(path)) == 3  # once it was cut, segments are sealed as before
 
 
 def _fails_once(real: Callable[[], None]) -> Callable[[], None]:
