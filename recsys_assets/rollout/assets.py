@@ -119,7 +119,7 @@ def _canary(settings: Settings) -> dg.AssetsDefinition:
         verdicts = last_verdicts(desk, decisions, state.release.release_id)
         phase, why = standing_of(desk, state.release.release_id)
         yield dg.MaterializeResult(
-            metadata=canary_metadata(desk, state, decisions[-1]),
+            metadata=canary_metadata(desk, state, decisions[-1], ui_url=settings.ui_url),
             check_results=[canary_check(name, verdicts, state, phase) for name in CANARY_CHECKS],
         )
         if phase.is_end and phase is not Phase.CHAMPION and (config.stays(context) or not state.phase.is_end):

@@ -26,7 +26,7 @@ from recsys_assets.rollout.route import RouteState
 from recsys_assets.rollout.settle import audience
 from recsys_assets.rollout.shadow import compare_shadow, shadow_pairs
 from recsys_assets.rollout.tick import LOOK_BACK_SECONDS, scope_of
-from recsys_assets.rollout.words import APPROVE_JOB, how_to_approve, launchpad
+from recsys_assets.rollout.words import APPROVE_JOB, how_to_approve, launchpad, steer
 from recsys_assets.settings import Settings
 
 
@@ -98,13 +98,15 @@ def shadow_metadata(desk: Desk, release_id: str) -> dict[str, Any]:
     }
 
 
-def canary_metadata(desk: Desk, before: RouteState, decision: Decision) -> dict[str, Any]:
+def canary_metadata(desk: Desk, before: RouteState, decision: Decision, *, ui_url: str) -> dict[str, Any]:
     """Of the asset `canary`; `before` is the route as it was when the run began."""
     release_id = before.release.release_id
     report = canary_report(desk, release_id, before)
     phase, why = standing_of(desk, release_id)
+    steering = {} if phase.is_end else {"steer": dg.MetadataValue.md(steer(ui_url, release_id))}
     return {
         "release": release_id,
+        **steering,
         "action": decision.action,
         "phase": phase.value,
         "reason": why if phase.is_end else decision.reason,

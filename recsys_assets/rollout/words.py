@@ -31,6 +31,11 @@ def how_to_approve(release_id: str) -> dict[str, Any]:
     }
 
 
+def steer(ui_url: str, release_id: str) -> str:
+    """Markdown: a link to each launchpad."""
+    return " | ".join(f"[{job.replace('_', ' ')}]({launchpad(ui_url, job, release_id)})" for job in OPS)
+
+
 def scaffold(job: str, release_id: str) -> str:
     """The run config as the launchpad opens with it. Without a name it is not valid: nobody launches it unread."""
     return (
