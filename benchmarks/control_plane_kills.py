@@ -177,7 +177,7 @@ def sending(
 
 
 def wait_for_champion(works: Works) -> None:
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 400
     while (state := works.state()) is None or state.phase is not Phase.CHAMPION:
         if time.monotonic() > deadline:
             raise SystemExit(f"no first champion: {state}")

@@ -66,7 +66,7 @@ def make_settings(folder: Path) -> Settings:
         "model_port_first": first,
         "model_port_last": first + 19,
         "latency_budget_ms": 2_000,
-        "ready_timeout_seconds": 120,
+        "ready_timeout_seconds": 300,
     }
     raw["rollout"] = {"tick_seconds": 1.0, "guard_interval_seconds": 1.0, "plan": PLAN}
     folder.mkdir(parents=True, exist_ok=True)
