@@ -8,9 +8,10 @@ RUN := $(BIN)/recsys-assets
 RATE ?= 200
 USERS ?= 20000
 SEED ?= 7
+KILLS ?= 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up down traffic test test-browser lint format bench lock clean
+.PHONY: help install install-dev demo up down traffic test test-browser lint format bench drill lock clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -66,6 +67,10 @@ format: install-dev ## let ruff format and fix
 
 bench: install-dev ## measure; results go to benchmarks/results
 	$(BIN)/python -m benchmarks.run_all
+
+drill: install-dev ## kill processes at every write, then the live stack under traffic (KILLS=)
+	$(BIN)/python -m benchmarks.kill_drill --kills $(KILLS) --seed $(SEED)
+	$(BIN)/python -m benchmarks.control_plane_kills
 
 lock: $(UV) ## resolve the dependencies again
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --upgrade --all-extras pyproject.toml -o requirements/dev.lock

@@ -39,24 +39,30 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         context: dg.SensorEvaluationContext, platform: PlatformResource, registry: ModelRegistryResource
     ) -> dg.RunRequest | dg.SkipReason:
         """Start a run of `advance_release` when the release under way would move; else look after its lease."""
-        from recsys_assets.rollout.act import read_state
-        from recsys_assets.rollout.agree import agree
         from recsys_assets.rollout.opening import open_desk
-        from recsys_assets.rollout.settle import is_settled
 
         if not settings.path("platform").exists():
             return dg.SkipReason("there is no platform yet, so there is no release")
         desk = open_desk(settings, platform, registry, context.instance)
-        state = read_state(desk.platform, desk.model_name)
-        if state is None:
-            return dg.SkipReason("there is no route, so there is no release")
-        if is_settled(desk.ledger, state):
-            agree(desk)  # a writer that was late may have come after the last tick
-        if why := nothing_to_do(desk, context.instance, state):
-            return dg.SkipReason(why)
-        return _look(desk, state)
+        return evaluate(desk, context.instance)
 
     return [canary_sensor]
+
+
+def evaluate(desk: "Desk", instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
+    """One look, without the parts that only Dagster can give."""
+    from recsys_assets.rollout.act import read_state
+    from recsys_assets.rollout.agree import agree
+    from recsys_assets.rollout.settle import is_settled
+
+    state = read_state(desk.platform, desk.model_name)
+    if state is None:
+        return dg.SkipReason("there is no route, so there is no release")
+    if is_settled(desk.ledger, state):
+        agree(desk)  # a writer that was late may have come after the last tick
+    if why := nothing_to_do(desk, instance, state):
+        return dg.SkipReason(why)
+    return _look(desk, state)
 
 
 def nothing_to_do(desk: "Desk", instance: dg.DagsterInstance, state: "RouteState") -> str:
@@ -90,8 +96,11 @@ def _in_flight(instance: dg.DagsterInstance) -> str | None:
 
 
 def _look(desk: "Desk", state: "RouteState") -> dg.RunRequest | dg.SkipReason:
-    from recsys_assets.rollout.tick import look_after, preview
+    from recsys_assets.rollout.tick import look_after, preview, tick
 
+    if state.phase.is_end:
+        # Whoever ended it died before it was settled: that is done here and now; the run shows it in Dagster.
+        tick(desk, actor="canary_sensor")
     decision = preview(desk)
     if decision is None:
         return dg.SkipReason("the route is gone")

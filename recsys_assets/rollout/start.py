@@ -40,6 +40,7 @@ def _open(desk: Desk, model: ModelVersion, plan: AnalysisPlan, *, actor: str) ->
             agree_rules(desk, state)
             return state
         _refuse_if_busy(state, model)
+        _refuse_if_denied(desk, model)
         # The service of this version may be on the list of the last release's follow-ups: now it is wanted again.
         settle(desk, state, spare=frozenset({model.service_name}))
         state = read_state(desk.platform, desk.model_name)
