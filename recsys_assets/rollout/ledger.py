@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,6 +137,12 @@ class Ledger:
 
     def approved(self, release_id: str) -> bool:
         return any(event.kind == APPROVED for event in self.events(release_id))
+
+    def waited_for_approval(self, release_id: str, now: datetime) -> timedelta:
+        """From the question to its answer, or to now; nothing where nobody was asked first."""
+        at = {event.kind: event.at for event in self.events(release_id) if event.kind in {APPROVAL_ASKED, APPROVED}}
+        asked = at.get(APPROVAL_ASKED)
+        return timedelta(0) if asked is None else max(at.get(APPROVED, now) - asked, timedelta(0))
 
     def promoted(self, version: str, digest: str) -> bool:
         """Whether the latest release of exactly this version and digest ended as champion."""

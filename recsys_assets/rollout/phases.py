@@ -41,6 +41,8 @@ class World:
     verdicts: tuple[Verdict, ...] = ()
     visitors: tuple[int, int] = (0, 0)
     approved: bool = False
+    # How long a person was waited for; nobody else's time runs meanwhile.
+    waited: timedelta = timedelta(0)
     guarded: bool = True
     denied: frozenset[str] = frozenset()
 
@@ -109,7 +111,7 @@ def _stop(world: World, now: datetime) -> Decision | None:
     if not live and Outcome.FAIL in {world.outcome(world.gate), world.outcome(world.shadow)}:
         failed = [v for v in (world.gate, world.shadow) if v and world.outcome(v) is Outcome.FAIL]
         return _to(world, "reject", Phase.REJECTED, _reasons(failed))
-    if now >= route.deadline and route.paused is None and not _only_waits_for_a_person(world, now):
+    if now >= route.deadline + world.waited and route.paused is None and not _only_waits_for_a_person(world, now):
         why = f"no verdict by the deadline {route.deadline.isoformat(timespec='seconds')}"
         return _end(world, f"{why}: {'; '.join(_missing(world, now)) or 'nobody looked in time'}")
     if live and route.paused is None and (futile := _futile(world)):
@@ -124,9 +126,9 @@ def _futile(world: World) -> Verdict | None:
     It waits while the errors are an open question: if they are harm, the release shall end by that name.
     """
     quality = world.named(QUALITY)
-    trusted = not world.open_questions(RATIO, COUNTED, ERRORS)
-    undecided = world.outcome(quality) is Outcome.INCONCLUSIVE
-    return quality if quality and quality.futile and undecided and trusted else None
+    if quality is None or quality.model_version != world.route.version or world.open_questions(RATIO, COUNTED, ERRORS):
+        return None
+    return quality if quality.futile and quality.outcome is Outcome.INCONCLUSIVE else None
 
 
 def _wait(world: World, now: datetime) -> Decision | None:

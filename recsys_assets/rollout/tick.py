@@ -62,7 +62,9 @@ def _world(desk: Desk, state: RouteState, now: datetime) -> World:
         bundle = desk.bundle(release.model) if desk.bundle else None
         return replace(world, shadow=compare_shadow(logs, state, now=now), gate=bundle)
     scope = scope_of(state, top_k=desk.top_k, now=now)
-    return replace(world, verdicts=judge(logs, scope), visitors=seen_in_step(logs, scope))
+    # Baking has a deadline of its own, which begins after the approval.
+    wait = desk.ledger.waited_for_approval(release.release_id, now) if state.phase is Phase.CANARY else timedelta(0)
+    return replace(world, verdicts=judge(logs, scope), visitors=seen_in_step(logs, scope), waited=wait)
 
 
 def scope_of(state: RouteState, *, top_k: int, now: datetime) -> Scope:

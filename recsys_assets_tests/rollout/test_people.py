@@ -31,7 +31,9 @@ from recsys_assets.rollout.settle import settle
 from recsys_assets.rollout.start import open_release
 from recsys_assets.rollout.tick import look, tick
 from recsys_assets_tests.rollout.build import (
+    FixedMetrics,
     all_pass,
+    crowd,
     desk,
     later,
     model,
@@ -499,3 +501,58 @@ def test_lengths_of_time_are_read(text: str, length: timedelta) -> None:
 def test_what_is_no_length_of_time_is_refused(text: str) -> None:
     with pytest.raises(ReleaseRefused, match="90m, 24h or 3d"):
         read_expiry(text)
+
+
+def test_a_release_asks_by_its_ticks_alone_waits_past_its_deadline_and_goes_on_once_approved(tmp_path: Path) -> None:
+    at, clock = desk(tmp_path)
+    open_release(at, model("1"), plan(), actor="test")
+    tick(at, actor="test")
+    clock.at = 1
+    promised = plan(steps_bp=(5_000,), shadow_requests=0, min_visitors_per_arm=20, needs_approval=True)
+    opened = open_release(at, model("2"), promised, actor="test")
+    tick(at, actor="test")
+    rows = crowd(4_000, canary_clicks=0.8, seconds=20)
+    at = replace(at, metrics=FixedMetrics(rows.logs()))
+    clock.at = 26
+    for _ in range(3):
+        decision = tick(at, actor="test")
+        assert decision is not None
+        assert (decision.action, decision.reason) == ("hold", "waits for a person's approval")
+    asked = [e for e in at.ledger.events() if e.kind == "approval_asked"]
+    assert [e.release_id for e in asked] == [opened.release.release_id]
+    clock.at = 700
+    late = look(at)
+    assert late is not None
+    assert not decide(late, at.clock()).phase.is_end
+    clock.at = 27
+    approve(at, opened.release.release_id, who="ann", why="looked at the slices")
+    decision = tick(at, actor="test")
+    assert decision is not None
+    assert (decision.action, decision.phase) == ("advance", Phase.BAKING)
+
+
+def test_the_time_a_person_was_waited_for_is_nobody_elses(tmp_path: Path) -> None:
+    """A quiet night makes every verdict INCONCLUSIVE; that must not end a release that a person was asked about."""
+    state = replace(route(Phase.CANARY, 2, needs_approval=True), lease=later(10_000))
+    quiet = world(state, verdicts=())
+    assert decide(replace(quiet, waited=timedelta(seconds=400)), later(999)).action == "hold"
+    assert decide(replace(quiet, waited=timedelta(seconds=400)), later(1_000)).phase is Phase.ROLLED_BACK
+    harmed = world(state, verdicts=all_pass(**{ERRORS: Outcome.FAIL}), waited=timedelta(days=1))
+    assert decide(harmed, later(1)).phase is Phase.ROLLED_BACK
+
+
+def test_waiting_lasts_from_the_question_to_the_answer(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    assert at.ledger.waited_for_approval("rel-2", later(90)) == timedelta(0)
+    at.ledger.append("approval_asked", release_id="rel-2", actor="t", at=later(10), key="rel-2/approval_asked", body={})
+    assert at.ledger.waited_for_approval("rel-2", later(90)) == timedelta(seconds=80)
+    assert at.ledger.waited_for_approval("rel-2", later(5)) == timedelta(0)
+    at.ledger.append("approved", release_id="rel-2", actor="ann", at=later(40), key="rel-2/approved", body={})
+    assert at.ledger.waited_for_approval("rel-2", later(90)) == timedelta(seconds=30)
+    assert at.ledger.waited_for_approval("rel-3", later(90)) == timedelta(0)
+
+
+def test_an_approval_before_the_question_waited_for_nobody(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    at.ledger.append("approved", release_id="rel-2", actor="ann", at=later(40), key="rel-2/approved", body={})
+    assert at.ledger.waited_for_approval("rel-2", later(90)) == timedelta(0)
