@@ -27,10 +27,12 @@ from recsys_assets.demo.scenes import first_release
 from recsys_assets.demo.stage import Stage
 from recsys_assets.drills.kinds import KINDS
 from recsys_assets.drills.records import kept
+from recsys_assets.platform.interface import Unavailable
 from recsys_assets.platform.local import stack
 from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
 
 SERVER_PORTS = 20
+STARTS = 4
 
 
 def main() -> None:
@@ -73,7 +75,7 @@ def measure(settings: Settings, asked: argparse.Namespace) -> dict[str, float | 
     claims = [] if world.champion(stage) else first_release(stage)
     if not all(claim.holds for claim in claims):
         raise SystemExit(f"no champion to fall back to: {[c.text for c in claims if not c.holds]}")
-    stack.start(settings)
+    start_patiently(settings)
     took: dict[str, float] = {}
     for kind in asked.kinds:
         started = time.monotonic()
@@ -82,6 +84,16 @@ def measure(settings: Settings, asked: argparse.Namespace) -> dict[str, float | 
         took[kind] = round(time.monotonic() - started, 1)
         print(f"{kind}: exit code {code} after {took[kind]} s", flush=True)
     return figures_of(settings, took)
+
+
+def start_patiently(settings: Settings) -> None:
+    """What does not answer in its time goes on starting: on a busy machine it gets its time once more."""
+    for left in reversed(range(STARTS)):
+        try:
+            return stack.start(settings)
+        except Unavailable:
+            if not left:
+                raise
 
 
 def figures_of(settings: Settings, took: dict[str, float]) -> dict[str, float | int | str]:

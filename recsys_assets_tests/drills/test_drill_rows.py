@@ -6,7 +6,7 @@ Here: reading.py, records.py, verdicts.py and the asset that reports without pla
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,11 @@ import dagster as dg
 import pytest
 
 from recsys_assets.drills.assets import build_assets
+from recsys_assets.drills.jobs import build_jobs
+from recsys_assets.drills.kinds import KINDS
 from recsys_assets.drills.reading import DrillRow, drills_in, row_of
 from recsys_assets.drills.records import collect, kept
+from recsys_assets.drills.schedules import build_schedules
 from recsys_assets.drills.verdicts import CHECK, judge_drills
 from recsys_assets.records import Outcome, Phase
 from recsys_assets.rollout.ledger import Event, Ledger
@@ -146,3 +149,14 @@ def test_the_folder_of_rows_is_below_the_home(settings: Settings, ledger: Ledger
     write(ledger, events("slow", Phase.REJECTED, "x"))
     collect(settings, now=later(100))
     assert [path.name for path in settings.path("drills", "records").iterdir()] == ["rel-2.json"]
+
+
+def test_the_weekly_drill_is_off_and_would_play_each_kind_in_turn(settings: Settings) -> None:
+    [schedule] = build_schedules(settings)
+    weeks = [datetime(2026, 1, 6, 10, tzinfo=UTC) + timedelta(weeks=n) for n in range(4)]
+    ticks = [schedule.evaluate_tick(dg.build_schedule_context(scheduled_execution_time=week)) for week in weeks]
+    configs = [request.run_config for tick in ticks for request in tick.run_requests or []]
+    assert {config["ops"]["drill_report"]["config"]["play"] for config in configs} == set(KINDS)
+    job = dg.Definitions(assets=build_assets(settings), jobs=build_jobs(settings)).resolve_job_def("drill")
+    assert all(dg.validate_run_config(job, config) for config in configs)
+    assert schedule.default_status is dg.DefaultScheduleStatus.STOPPED

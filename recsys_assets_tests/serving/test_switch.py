@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from recsys_assets.serving.faults import FAULTS, Drill, Faults
+from recsys_assets.serving.manifests import inference_service
 from recsys_assets.serving.server import parse_options
 from recsys_assets.serving.switch import (
     LOOK_SECONDS,
@@ -22,6 +23,7 @@ from recsys_assets.serving.switch import (
     switch_on,
     switch_path,
 )
+from recsys_assets_tests.rollout.build import model
 from recsys_assets_tests.serving.processes import Running, running
 
 
@@ -85,6 +87,13 @@ def test_the_command_line_knows_every_fault(tmp_path: Path) -> None:
         assert (parse_options(given).fault, parse_options(given).drills) == (fault, False)
 
 
+@pytest.mark.parametrize("drills", [True, False])
+def test_a_manifest_lets_faults_be_switched_on_only_where_the_settings_say_so(drills: bool, tmp_path: Path) -> None:
+    made = inference_service(model(), role="challenger", bundle_path=tmp_path, home=tmp_path, drills=drills)
+    arguments = made["spec"]["predictor"]["containers"][0]["args"]
+    assert parse_options([word.replace("$(PORT)", "8080") for word in arguments]).drills is drills
+
+
 def test_only_a_server_started_for_drills_heeds_the_file(home: Path) -> None:
     arguments = ("--bundle", home / "bundles" / "3", "--home", home, "--service")
     with running("server", *arguments, "heeds", "--drills") as heeds, running("server", *arguments, "deaf") as deaf:
@@ -103,6 +112,6 @@ def _asked(server: Running) -> int:
 
 
 def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not holds():
         assert time.monotonic() < deadline
