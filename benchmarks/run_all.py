@@ -14,6 +14,7 @@ ALL = (
     "as_of_join",
     "recommendation_quality",
     "serving_latency",
+    "malformed_input",
     "demo_story",
 )
 

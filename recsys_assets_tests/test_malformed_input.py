@@ -10,7 +10,7 @@ import pytest
 from benchmarks.malformed.cases import Case, Count, Good, Refused, take
 from benchmarks.malformed_input import KINDS, run
 
-SIZES = {"files": (110, 12), "configs": (140, 4), "requests": (90, 10), "feedback": (30, 3), "manifests": (70, 9)}
+SIZES = {"files": (110, 12), "configs": (140, 4), "requests": (100, 10), "feedback": (30, 3), "manifests": (70, 9)}
 SIZES |= {"routes": (70, 5)}
 
 

@@ -6,12 +6,12 @@ Here: the plain data. Not here: a process made of it (test_deploy.py).
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
-from recsys_assets.platform.interface import MODEL_VERSION_ANNOTATION
+from recsys_assets.platform.interface import MODEL_VERSION_ANNOTATION, Invalid
 from recsys_assets.platform.validation import check_manifest
 from recsys_assets.records import ModelVersion
 from recsys_assets.serving.manifests import inference_service
@@ -69,6 +69,16 @@ def test_the_server_understands_the_arguments() -> None:
     options = parse_options([word.replace("$(PORT)", "8080") for word in made["args"]])
     assert (str(options.bundle), options.digest, options.port) == ("/srv/recsys/bundles/12", "c" * 64, 8080)
     assert (options.service, options.fault, options.host) == ("recommender-v12", None, "0.0.0.0")
+
+
+def test_a_deployed_server_never_goes_without_its_gates_word() -> None:
+    made = manifest()
+    options = parse_options([word.replace("$(PORT)", "8080") for word in container(made)["args"]])
+    assert (options.unattested, options.attestation) == (False, None)
+    assert options.attestation_key == Path("/srv/recsys/keys/release_signing.pub")
+    container(made)["args"].append("--unattested")
+    with pytest.raises(Invalid, match="what its gates have vouched for"):
+        check_manifest(made)
 
 
 @pytest.mark.parametrize("drill", ["slow", "failing", "crossed_users"])
