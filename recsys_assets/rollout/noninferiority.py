@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from recsys_assets.rollout.sequential import Floats, Scores, variance_path
 
-# The boundaries are set for this share of alpha and of 1 - power. The rest pays for what only holds in the limit:
-# estimated variance and mean, and skewed outcomes.
-SPENT_ON_BOUNDARIES: Final = 0.9
+# The lower boundary is set for this share of 1 - power. The rest pays for what only holds in the limit: with estimated
+# means and variances of skewed outcomes some more releases than Wald's formula says are stopped.
+SPENT_ON_FUTILITY: Final = 0.75
 # Nothing is called futile before this share of the fixed sample's information: what is grossly worse is shown to be so
 # by then, and gets the name that it deserves.
 FUTILE_FROM: Final = 0.2
@@ -72,12 +72,11 @@ def boundaries(alpha: float, power: float | None) -> Boundaries:
     whether or not anybody stops for futility [Ville's inequality]. The lower boundary makes a truth of no loss reach
     the upper one first with probability `power`: there the inverse of the ratio is such a martingale.
     """
-    spent = SPENT_ON_BOUNDARIES * alpha
     if power is None:
-        return Boundaries(-math.log(spent), None, math.inf)
-    missed = SPENT_ON_BOUNDARIES * (1.0 - power)
-    lower = math.log((1.0 - (1.0 - missed) * spent) / missed)
-    return Boundaries(-math.log(spent), lower, FUTILE_FROM * fixed_information(alpha, power))
+        return Boundaries(-math.log(alpha), None, math.inf)
+    missed = SPENT_ON_FUTILITY * (1.0 - power)
+    lower = math.log((1.0 - (1.0 - missed) * alpha) / missed)
+    return Boundaries(-math.log(alpha), lower, FUTILE_FROM * fixed_information(alpha, power))
 
 
 def fixed_information(alpha: float, power: float) -> float:

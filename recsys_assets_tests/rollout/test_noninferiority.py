@@ -50,10 +50,10 @@ def test_outcomes_that_never_vary_are_no_evidence() -> None:
     assert evidence_path(scores, margin=0.1).log_ratio.tolist() == [0.0, 0.0, 0.0]
 
 
-def test_the_boundaries_are_walds_at_nine_tenths_of_alpha_and_of_the_misses() -> None:
+def test_the_boundaries_are_villes_for_alpha_and_walds_for_three_quarters_of_the_misses() -> None:
     found = boundaries(0.05, 0.8)
-    assert found.upper == pytest.approx(math.log(1 / 0.045))
-    assert found.lower == pytest.approx(math.log((1 - 0.82 * 0.045) / 0.18))
+    assert found.upper == pytest.approx(math.log(1 / 0.05))
+    assert found.lower == pytest.approx(math.log((1 - 0.85 * 0.05) / 0.15))
     assert found.futile_from == pytest.approx(0.2 * fixed_information(0.05, 0.8))
 
 
@@ -128,7 +128,7 @@ def test_our_boundaries_promote_rarely_at_the_margin_and_mostly_at_no_loss() -> 
     power, sample = _stopped(+0.5, found.upper, found.lower)
     assert power >= 0.8
     assert sample <= 0.8
-    assert _stopped(-0.5, found.upper, found.lower)[0] <= 0.045
+    assert _stopped(-0.5, found.upper, found.lower)[0] <= 0.05
 
 
 def _releases(loss: float, runs: int, seed: int) -> list[str]:
