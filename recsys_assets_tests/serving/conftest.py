@@ -45,4 +45,4 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if subprocess.run(words, capture_output=True, check=False).returncode:
         pytest.skip("mounting is not permitted here; a failing file stands in for it above")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # also when a test that failed left a file open
