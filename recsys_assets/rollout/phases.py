@@ -89,7 +89,8 @@ def clock_was_set(world: World, decision: Decision, jump_seconds: float) -> Deci
     A failure that is shown, and a person that is called, stay; an end stays. All else ends as held.
     """
     shown = decision.phase is Phase.ROLLED_BACK and any(v.outcome is Outcome.FAIL for v in decision.verdicts)
-    if world.route.phase.is_end or shown or decision.action == "pause" or decision.phase is Phase.REJECTED:
+    gated = world.outcome(world.gate) is Outcome.FAIL  # it looked at no clock
+    if world.route.phase.is_end or shown or gated or decision.action == "pause":
         return decision
     live = world.route.phase in {Phase.CANARY, Phase.BAKING}
     why = f"the clock was set by {jump_seconds:+.1f} s since the last look: times say nothing about this release"
