@@ -7,7 +7,7 @@ other, and its server alone misbehaves. Not here: what the logs tell afterwards 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -91,12 +91,31 @@ def play(
     settings: Settings, kind: Kind, *, timeout_seconds: float, tell: Callable[[str], None], by: str = "a person"
 ) -> Played:
     """Let a bad model in and watch what becomes of it."""
-    webserver, ledger = Webserver.of(settings), Ledger(settings.path("ledger.db"))
+    webserver = Webserver.of(settings)
     refuse_unless_ready(settings, webserver, route_now(settings))
-    began, deadline = datetime.now(UTC), time.monotonic() + timeout_seconds
-    config = {"ops": {"ranker_model": {"config": {"drill": kind}}}}
     tags = {DRILL_TAG: kind, "recsys-assets/by": by}
-    run_id = webserver.launch(RELEASE_JOB, config=config, tags=tags, assets=FROM_THE_RANKER_ON)
+    deadline = time.monotonic() + timeout_seconds
+    played = _run(settings, kind, webserver, tags, FROM_THE_RANKER_ON, deadline=deadline, tell=tell)
+    if played.release_id is None:
+        tell(f"{kind}: no release began; once more from the rows on")
+        played = _run(settings, kind, webserver, tags, (), deadline=deadline, tell=tell)
+    return played
+
+
+def _run(
+    settings: Settings,
+    kind: Kind,
+    webserver: Webserver,
+    tags: Mapping[str, str],
+    assets: Sequence[str],
+    *,
+    deadline: float,
+    tell: Callable[[str], None],
+) -> Played:
+    """One run of the job `release`, followed to its end."""
+    ledger, began = Ledger(settings.path("ledger.db")), datetime.now(UTC)
+    config = {"ops": {"ranker_model": {"config": {"drill": kind}}}}
+    run_id = webserver.launch(RELEASE_JOB, config=config, tags=tags, assets=assets)
     tell(f"{kind}: run {run_id} of the job {RELEASE_JOB} trains, judges and releases the model")
     seen = len(ledger.events())
     while True:
@@ -108,7 +127,7 @@ def play(
         if status in ENDED:
             return Played(kind, run_id, status, opened_since(events, kind, began))
         if time.monotonic() > deadline:
-            raise DrillUnfinished(f"{kind}: run {run_id} is {status} after {timeout_seconds:.0f} s")
+            raise DrillUnfinished(f"{kind}: run {run_id} of the job {RELEASE_JOB} is still {status}")
         time.sleep(LOOK_SECONDS)
 
 
