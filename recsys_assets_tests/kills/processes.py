@@ -51,6 +51,13 @@ def ended(pid: int, errors: Path) -> None:
         raise ChildFailed(f"status {status}: {said}")
 
 
+def failed_first(errors: Path) -> None:
+    """Raise ChildFailed when a process that was to be killed failed by itself before."""
+    said = errors.read_text(errors="replace") if errors.exists() else ""
+    if "Traceback" in said:
+        raise ChildFailed(said[-3_000:])
+
+
 def asked(work: Callable[[], Any], *, folder: Path) -> Any:
     """What this work gives when it is done in a process of its own."""
     answer, errors = folder / f"answer.{os.getpid()}", folder / "errors"

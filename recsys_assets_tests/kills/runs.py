@@ -22,7 +22,7 @@ from recsys_assets_tests.kills import oracle
 from recsys_assets_tests.kills.acts import ACTS, REPEATED, ROUND_SECONDS, SAID
 from recsys_assets_tests.kills.boundaries import TEARABLE, How, Stop, watched
 from recsys_assets_tests.kills.home import NAME, Home, make_home
-from recsys_assets_tests.kills.processes import ChildFailed, asked, died, fork, halted, killed_after
+from recsys_assets_tests.kills.processes import ChildFailed, asked, died, failed_first, fork, halted, killed_after
 from recsys_assets_tests.kills.schedule import Scenario, Turn, rounds
 
 # Safe to import in a parent that forks: no threads, no connections.
@@ -194,6 +194,7 @@ def carry_out(played: Played, kill: Kill, work: Path, *, plant: Plant = None, wh
                 # The one who was killed comes again in its next turn, or at once where somebody tries again.
                 again = here < len(played.turns) and played.turns[here].process in REPEATED
                 position.write_text(str(here if again else here + 1))
+            failed_first(errors)
             told = asked(rest, folder=work)
     except ChildFailed as failed:
         told = {"problems": [f"a process ended with an error: {failed}"], "end": {}, "agreed_at": None}

@@ -17,10 +17,11 @@ from recsys_assets_tests.kills.planted import ledger_before_route, no_row_afterw
 from recsys_assets_tests.kills.runs import Kill, Played, boundaries, carry_out, play, random_kills
 from recsys_assets_tests.kills.schedule import scenarios
 
+DROP = "ModelRegistryResource.drop_alias"
 # The bug, and the one kind of stop that must find it: process, write, how.
 PLANTED: dict[str, tuple[Callable[[], None], str, str, str]] = {
     "ledger_before_route": (ledger_before_route, "roll_back", "Ledger.append", "after"),
-    "settling_without_fences": (settling_without_fences, "roll_back", "ModelRegistryResource.drop_alias", "stop"),
+    "settling_without_fences": (settling_without_fences, "sensor", DROP, "stop"),
     "no_row_afterwards": (no_row_afterwards, "run", "ManifestStore.apply", "after"),
 }
 
@@ -36,10 +37,11 @@ def findings(folder: Path, seed: int) -> dict[str, list[dict[str, Any]]]:
     ended = play(scenarios()["person_rolls_back"], folder / "ended")
     chance, work = random.Random(seed), folder / "home"
     killed = ("before", "after")
+    settling = [k for k in by(ended, "sensor", how=(*killed, "stop")) if DROP in ended.writes[k.turn]]
     groups = {
-        "person": [(kill, None) for kill in by(ended, "roll_back", how=killed)],
-        "late": [(kill, None) for kill in by(ended, "roll_back", how=("stop",))[-1:]],
-        "random": [(kill, None) for kill in random_kills(ended, chance, 3, double=True)],
+        "ending": [(k, None) for k in [*by(ended, "roll_back", how=killed), *settling] if k.at and k.at.how != "stop"],
+        "late": [(k, None) for k in settling if k.at and k.at.how == "stop"][2:4],
+        "random": [(kill, None) for kill in random_kills(ended, chance, 2, double=True)],
     }
     groups |= {name: [(by(ended, p, how=(h,), write=w)[0], bug)] for name, (bug, p, w, h) in PLANTED.items()}
     return {
