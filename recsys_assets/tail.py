@@ -112,19 +112,15 @@ class Tail:
         return True
 
     def _open(self, opened: ExitStack) -> dict[_File, tuple[Path, BinaryIO]]:
-        """The files by device and inode. One that was moved between listing and opening is looked for once more."""
+        """The files by device and inode. One that is moved just now is missing here, and all begins anew with it."""
         files: dict[_File, tuple[Path, BinaryIO]] = {}
-        for _ in range(2):
-            files.clear()
-            for path in self._kind.files(self._folder, self._since):
-                try:
-                    file = opened.enter_context(path.open("rb"))
-                except FileNotFoundError:
-                    continue
-                about = os.fstat(file.fileno())
-                files.setdefault((about.st_dev, about.st_ino), (path, file))
-            if self._places.keys() <= files.keys():
-                break
+        for path in self._kind.files(self._folder, self._since):
+            try:
+                file = opened.enter_context(path.open("rb"))
+            except FileNotFoundError:
+                continue
+            about = os.fstat(file.fileno())
+            files.setdefault((about.st_dev, about.st_ino), (path, file))
         return files
 
     def _read(self, path: Path, file: BinaryIO, place: _Place | None) -> tuple[list[pl.DataFrame], _Place]:

@@ -62,6 +62,17 @@ def test_a_look_that_is_not_full_sees_what_the_gateway_tells(tmp_path: Path, how
     assert (watch(post, full=False) is not None) is seen
 
 
+def test_a_worse_canary_is_not_taken_back_to_a_stable_that_fails_itself(tmp_path: Path) -> None:
+    rows = crowd(1_200, share=0.5, canary_clicks=0.1)
+    for i in range(300):
+        rows.ask(f"x{i}", "stable", 40 + i / 15, status=500)
+    post, _ = posted(tmp_path, rows.logs())
+    decision = watch(post)
+    assert decision is not None
+    assert decision.action == "pause"
+    assert standing(post) == (Phase.CANARY, 1_000)
+
+
 def test_a_move_that_somebody_made_first_stands(tmp_path: Path) -> None:
     post, _ = posted(tmp_path, BREACHES["failing"].logs())
 
