@@ -78,7 +78,7 @@ class SealedIds:
         try:
             with path.open("rb") as file:
                 data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (FileNotFoundError, ValueError):  # mmap's word for an empty file
+        except (OSError, ValueError):  # absent or unreadable; empty, in the word of mmap
             return None
         base = _HEADER.size + 4 * (_BUCKETS + 1)
         if len(data) < base:

@@ -55,6 +55,13 @@ def test_an_index_that_is_damaged_is_made_again(path: Path, damage: bytes) -> No
     assert SealedIds.load(index_of(path), covers=path.stat().st_size) is not None
 
 
+def test_a_start_needs_no_room_for_an_index_that_is_missing(path: Path) -> None:
+    path.write_bytes(batch("a")[0][1])
+    after(path, path).write_bytes(b"")
+    index_of(path).mkdir()  # in the way of reading and of writing
+    play(path, knows(["a"]))
+
+
 def test_where_there_is_no_room_for_a_new_segment_the_old_one_goes_on(path: Path) -> None:
     async def story(log: FeedbackLog) -> None:
         await log.add(batch("a"))
