@@ -455,7 +455,7 @@ def test_an_override_in_force_is_not_given_twice_but_may_be_given_again_when_it_
     at, clock = desk(tmp_path)
     rolled_back(at)
     override(at, "222", who="ann", why="first", expires=timedelta(minutes=1))
-    with pytest.raises(ReleaseRefused, match="overridden already, until 2026-01-01T00:01:00"):
+    with pytest.raises(ReleaseRefused, match="222 is overridden already, until 2026-01-01T00:01:00"):
         override(at, "222", who="bob", why="second")
     clock.at = 60
     override(at, "222", who="bob", why="second")
