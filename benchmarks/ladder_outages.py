@@ -72,8 +72,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--outages", nargs="+", choices=OUTAGES, default=list(OUTAGES))
     parser.add_argument("--rate", type=float, default=80.0, help="requests a second, open loop")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each spell")
-    parser.add_argument("--spells", type=int, default=3, help="usual and broken, of each outage")
+    parser.add_argument("--seconds", type=float, default=2.5, help="of each spell")
+    parser.add_argument("--spells", type=int, default=2, help="usual and broken, of each outage")
     parser.add_argument("--starts", type=int, default=2, help="usual cold starts")
     parser.add_argument("--seed", type=int, default=7)
     asked = parser.parse_args()
@@ -150,11 +150,13 @@ def model_version(settings: Settings) -> ModelVersion:
 
 def measure(bench: Bench) -> dict[str, float | int | str]:
     """All outages straight, some through Envoy, then the cold starts."""
-    figures: dict[str, float | int | str] = {"rate_per_second": bench.asked.rate}
+    asked = bench.asked
+    figures: dict[str, float | int | str] = {"rate_per_second": asked.rate, "spell_seconds": asked.seconds}
+    figures |= {"spells_count": asked.spells, "load_average_before": round(os.getloadavg()[0], 1)}
     gateway = f"127.0.0.1:{bench.settings.serving.gateway_port}"
     asyncio.run(warm(bench))
-    cases = [(name, name, bench.direct) for name in bench.asked.outages]
-    cases += [(f"{name}_through_envoy", name, gateway) for name in THROUGH_ENVOY if name in bench.asked.outages]
+    cases = [(name, name, bench.direct) for name in asked.outages]
+    cases += [(f"{name}_through_envoy", name, gateway) for name in THROUGH_ENVOY if name in asked.outages]
     ratios = []
     for title, name, address in cases:
         found = asyncio.run(spells(bench, name, address))
