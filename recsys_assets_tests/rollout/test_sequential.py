@@ -26,6 +26,18 @@ def test_the_boundary_has_the_published_closed_form() -> None:
     assert mixture_boundary(np.array([3.0]), 1.0, 0.05)[0] == pytest.approx(math.sqrt(8 * math.log(21)))
 
 
+def test_the_one_sided_boundary_is_the_published_one_to_half_a_percent() -> None:
+    # confseq 0.0.11, by the authors of [H21], test/uniform_boundaries_test: one-sided normal mixture, tuned for and at
+    # intrinsic time 100, alpha .05: 27.66071, exact. Ours is the paper's closed form, which may only lie above it.
+    ours = float(mixture_boundary(np.array([100.0]), mixture_rho(100, 0.05), 0.05)[0])
+    assert 27.66071 <= ours <= 1.005 * 27.66071
+
+
+def test_rho_is_the_published_one() -> None:
+    # The same file: best_rho(100, .05) = 12.60056 for the two-sided mixture, which is our one-sided at alpha / 2.
+    assert mixture_rho(100, 0.025) == pytest.approx(12.60056, abs=1e-5)
+
+
 def test_rho_makes_the_bound_about_tightest_where_it_was_planned() -> None:
     planned = np.array([1_000.0])
     tuned = mixture_boundary(planned, mixture_rho(1_000, 0.05), 0.05)[0]
