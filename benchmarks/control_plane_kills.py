@@ -9,6 +9,7 @@ Run it from the project's root: `python -m benchmarks.control_plane_kills`, some
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ AFTER_SECONDS = 8.0
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=100_000)
+    parser.add_argument("--quiet-requests", type=int, default=5_000, help="first, with nothing killed, to compare with")
     parser.add_argument("--rate", type=float, default=250.0, help="requests a second, whatever was answered")
     parser.add_argument("--kill-every-seconds", type=float, default=4.0)
     parser.add_argument("--data-kills", type=int, default=12)
@@ -60,6 +62,8 @@ def measure(asked: argparse.Namespace, works: Works, folder: Path) -> None:
     wait_for_champion(works)
     figures: Figures = {"seed": asked.seed, "rate_per_second": asked.rate}
     try:
+        if asked.quiet_requests:
+            figures |= quiet(asked, works, folder)
         if asked.requests:
             figures |= users(asked, works, releaser, folder)
             written(figures)
@@ -77,6 +81,16 @@ def measure(asked: argparse.Namespace, works: Works, folder: Path) -> None:
 def written(figures: Figures) -> None:
     """After each part, so that an interruption takes only the part that it interrupts."""
     harness.write("control_plane_kills", command="python -m benchmarks.control_plane_kills", figures=figures, peers={})
+
+
+def quiet(asked: argparse.Namespace, works: Works, folder: Path) -> Figures:
+    """The same clients with nothing killed: what the machine itself loses, if it is too full."""
+    out = folder / "quiet.jsonl"
+    sending(works, asked, requests=asked.quiet_requests, out=out).wait()
+    answers = judge.read_answers(out)
+    figures: Figures = {"requests": len(answers), "requests_lost": len(judge.lost(answers, clients.K))}
+    figures |= latencies(answers) | {"load_average": round(os.getloadavg()[0], 1)}
+    return {f"quiet_{key}": value for key, value in figures.items()}
 
 
 def users(asked: argparse.Namespace, works: Works, releaser: Releaser, folder: Path) -> Figures:
@@ -110,6 +124,7 @@ def users(asked: argparse.Namespace, works: Works, releaser: Releaser, folder: P
         **ended(works, opened=releaser.opened - opened),
         "route_moves": count_moves([state for _, state in history[moves:]]),
         "routes_in_force_seen": len(watch.seen),
+        "load_average": round(os.getloadavg()[0], 1),
         "kills": len(hand.killed),
     }
     return figures | {f"kills_{_key(part)}": n for part, n in hand.counts(killer.CONTROL).items()}
