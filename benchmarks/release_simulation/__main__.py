@@ -27,7 +27,7 @@ POPULATION_CROWDS: Final = 60
 
 
 def jobs(scale: float, seed: int, people: Population, tick_seconds: float) -> list[Job]:
-    """All releases, shuffled by stride so that progress tells of all scenarios."""
+    """All releases of all scenarios."""
     made = [
         Job(name, truth, seed * 10_000_000 + number * 100_000 + i, people, tick_seconds)
         for number, (name, (truth, count)) in enumerate(SCENARIOS.items())

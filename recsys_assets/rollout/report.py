@@ -140,7 +140,8 @@ def canary_report(desk: Desk, release_id: str, before: RouteState) -> CanaryRepo
     now, state = desk.clock(), read_state(desk.platform, desk.model_name) or before
     if not state.weights:
         return CanaryReport(state.split.canary_weight_bp, weight_plot(state, now=now), "no user saw a canary")
-    logs = desk.metrics.logs(state.release.opened_at - timedelta(seconds=LOOK_BACK_SECONDS))
+    look_back = max(LOOK_BACK_SECONDS, state.release.plan.history_seconds)
+    logs = desk.metrics.logs(state.release.opened_at - timedelta(seconds=look_back))
     scope = scope_of(state, top_k=desk.top_k, now=now)
     seen = {
         f"{row['variant']}_visitors": float(row["visitors"])
