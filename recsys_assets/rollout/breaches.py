@@ -5,8 +5,8 @@ Here: pure questions to the analysis, and what an answer means for the weight. N
 
 The verdicts since the canary began are the tick's own: the guard and the tick never disagree about them. But after
 hours of good answers a breach of a minute drowns in them. So each EPOCH_SECONDS begins a test of its own, which looks
-at its own rows for two epochs. Epoch k has alpha / (k + 1)(k + 2) to err, all of them together half of alpha: however
-long a release takes, looking at each moment afresh costs no more than that.
+at its own rows for two epochs. Epoch k has alpha / 10 (k + 1)(k + 2) to err, all of them together a twentieth of alpha:
+however long a release takes, looking at each moment afresh costs a good canary no more than that.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from recsys_assets.rollout.outcomes import ALL_BP, Logs, Scope, WeightSince, gat
 from recsys_assets.rollout.route import RouteState, lease_is_over, planned_split
 
 EPOCH_SECONDS: Final = 30.0
+# A breach of a minute is no close call; what these tests may cost good canaries is a small part of what the others may.
+EPOCHS_ALPHA_SHARE: Final = 0.1
 # The bound of an epoch is asymptotic and its alpha small: it asks for more visitors than the burn-in of the whole.
 EPOCH_VISITORS: Final = 100
 Questions = Callable[[Logs, Scope, Scope], Iterable[Verdict]]
@@ -80,7 +82,7 @@ def _epoch(scope: Scope, start: datetime, number: int) -> Scope:
     in_force = [w for w in scope.weights if w.since <= begin][-1]
     weights = (WeightSince(begin, in_force.weight_bp), *(w for w in scope.weights if w.since > begin))
     changes = {
-        "alpha": scope.plan.alpha / ((number + 1) * (number + 2)),
+        "alpha": scope.plan.alpha * EPOCHS_ALPHA_SHARE / ((number + 1) * (number + 2)),
         # What a visitor did before the epoch may be the canary's own doing: no history.
         "history_seconds": 0.0,
         # Tightest for the few visitors that an epoch has.
