@@ -207,6 +207,28 @@ def test_a_body_has_a_largest_size_whether_or_not_it_says_it_beforehand(tmp_path
     talk(tmp_path, story, max_body_bytes=100)
 
 
+def test_while_as_many_bodies_arrive_as_are_read_at_once_the_next_is_refused(tmp_path: Path) -> None:
+    async def story(client: httpx.AsyncClient, _: FeedbackLog) -> None:
+        arriving, let_go = asyncio.Event(), asyncio.Event()
+
+        async def slow() -> Any:
+            yield b"{"
+            arriving.set()
+            await let_go.wait()
+            yield b"}"
+
+        headers = {"content-type": "application/json"}
+        first = asyncio.create_task(client.post("/v1/feedback", content=slow(), headers=headers))
+        await arriving.wait()
+        refused = await post(client, event(1))
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        let_go.set()
+        assert (await first).status_code == 422
+        assert (await post(client, event(1))).status_code == 200
+
+    talk(tmp_path, story, max_in_flight=1)
+
+
 def test_a_log_that_has_no_memory_left_answers_503_with_a_time(tmp_path: Path) -> None:
     async def whole() -> None:
         log = FeedbackLog(tmp_path / "feedback.jsonl", max_pending_bytes=10)
