@@ -184,16 +184,20 @@ def deploy(home: Home, version: str) -> None:
 
 def begin(home: Home, version: str) -> None:
     """A run opens the release."""
-    _release(home, version, approval=False)
+    _release(home, version)
 
 
 def begin_with_approval(home: Home, version: str) -> None:
-    _release(home, version, approval=True)
+    _release(home, version, needs_approval=True)
 
 
-def _release(home: Home, version: str, *, approval: bool) -> None:
+def begin_quick(home: Home, version: str) -> None:
+    _release(home, version, steps_bp=(5_000,), shadow_requests=0, bake_seconds=0)
+
+
+def _release(home: Home, version: str, **changes: Any) -> None:
     try:
-        open_release(home.desk(), model(version), a_plan(needs_approval=approval), actor="dagster run")
+        open_release(home.desk(), model(version), a_plan(**changes), actor="dagster run")
     except ReleaseRefused as refused:
         _said_twice(refused)
 
@@ -264,6 +268,7 @@ ACTS: dict[str, Callable[[Home, str], None]] = {
     "deploy": deploy,
     "open": begin,
     "open_asking": begin_with_approval,
+    "open_quick": begin_quick,
     "approve": approve,
     "roll_back": roll_back,
     "roll_back_and_die": roll_back_and_die,
@@ -272,5 +277,5 @@ ACTS: dict[str, Callable[[Home, str], None]] = {
     "override": override,
 }
 # What is said once, at a set time; whoever is killed while saying it says it again, and so does a client that sends.
-SAID = frozenset({"deploy", "open", "open_asking", "approve", "roll_back", "pause", "resume", "override"})
+SAID = frozenset({"deploy", "open", "open_asking", "open_quick", "approve", "roll_back", "pause", "resume", "override"})
 REPEATED = SAID | {"collector"}

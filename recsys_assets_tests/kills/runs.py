@@ -23,7 +23,7 @@ from recsys_assets_tests.kills.acts import ACTS, REPEATED, ROUND_SECONDS, SAID
 from recsys_assets_tests.kills.boundaries import TEARABLE, How, Stop, watched
 from recsys_assets_tests.kills.home import NAME, Home, make_home
 from recsys_assets_tests.kills.processes import ChildFailed, asked, died, failed_first, fork, halted, killed_after
-from recsys_assets_tests.kills.schedule import Scenario, Turn, rounds
+from recsys_assets_tests.kills.schedule import MORE_ROUNDS, Scenario, Turn, rounds
 
 # Safe to import in a parent that forks: no threads, no connections.
 WARM = frozenset(
@@ -33,8 +33,6 @@ Plant = Callable[[], None] | None
 # Those that act on what they read: one that wakes up late may act on what is long past.
 LATE = frozenset({"run", "sensor", "guard", "roll_back", "open"})
 CONVERGENCE_SECONDS = 30.0
-# Past the last turn of a scenario, for what a kill has delayed.
-MORE_ROUNDS = 8
 
 
 @dataclass(frozen=True)

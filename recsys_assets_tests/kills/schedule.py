@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from recsys_assets_tests.kills.acts import ROUND_SECONDS
 
+# Past the last turn of a scenario, for what a kill has delayed.
+MORE_ROUNDS = 5
 USUAL = ("server", "collector", "sensor", "run", "guard", "platform")
 # The control plane without Dagster's daemon: only the guard can act.
 WITHOUT_DAEMON = ("server", "collector", "guard", "platform")
@@ -67,8 +69,10 @@ def _whole(name: str, *, fault: str = "", count: int = 14, next_version: str = "
 
 
 def _next(first: int, version: str) -> tuple[Turn, ...]:
+    """A further release, decided as fast as can be, for a late writer to do harm to."""
     again = (f"override:{version}",) if version == "2" else ()
-    return rounds(first, 14, words={first: (*again, *_deployed(version))})
+    first += MORE_ROUNDS
+    return rounds(first, 8, words={first: (*again, *_deployed(version, "open_quick"))})
 
 
 def scenarios() -> dict[str, Scenario]:

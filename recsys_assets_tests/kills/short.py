@@ -40,7 +40,7 @@ def findings(folder: Path, seed: int) -> dict[str, list[dict[str, Any]]]:
     settling = [k for k in by(ended, "sensor", how=(*killed, "stop")) if DROP in ended.writes[k.turn]]
     groups = {
         "ending": [(k, None) for k in [*by(ended, "roll_back", how=killed), *settling] if k.at and k.at.how != "stop"],
-        "late": [(k, None) for k in settling if k.at and k.at.how == "stop"][2:4],
+        "late": [(k, None) for k in settling if k.at and k.at.how == "stop"][2:3],
         "random": [(kill, None) for kill in random_kills(ended, chance, 2, double=True)],
     }
     groups |= {name: [(by(ended, p, how=(h,), write=w)[0], bug)] for name, (bug, p, w, h) in PLANTED.items()}

@@ -15,6 +15,8 @@ import pytest
 
 from recsys_assets_tests.kills.schedule import scenarios
 
+# Six seconds of work on a free core, with a wide margin for a machine that is busy.
+pytestmark = pytest.mark.timeout(900)
 SEED = os.environ.get("KILL_SEED", "7")
 Found = dict[str, list[dict[str, Any]]]
 
@@ -36,7 +38,7 @@ def test_a_roll_back_killed_at_any_write_of_it_or_of_its_settling_leaves_nothing
 
 
 def test_a_writer_that_wakes_up_after_a_whole_further_release_changes_nothing(found: Found) -> None:
-    assert [f["problems"] for f in found["late"]] == [[], []]
+    assert [f["problems"] for f in found["late"]] == [[]]
 
 
 def test_random_and_double_kills_end_cleanly(found: Found) -> None:

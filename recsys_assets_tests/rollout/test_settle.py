@@ -33,10 +33,10 @@ def ended(at: Desk, phase: Phase = Phase.ROLLED_BACK, **changes: Any) -> RouteSt
 
 
 def another_release(at: Desk, phase: Phase = Phase.GATED) -> RouteState:
+    """As many moves as the other one: only its id tells them apart."""
     state = route(phase)
-    return put(
-        at, replace(state, release=state.release.model_copy(update={"release_id": "rel-3", "model": model("3")}))
-    )
+    of = state.release.model_copy(update={"release_id": "rel-3", "model": model("3")})
+    return put(at, replace(state, release=of, transition=3))
 
 
 def services(at: Desk) -> list[str]:
@@ -96,6 +96,23 @@ def test_a_late_settler_does_nothing_after_another_release_opened(tmp_path: Path
     assert at.registry.now == {"champion": "1", "challenger": "2"}
     assert services(at) == ["recommender-v1", "recommender-v2", "recommender-v3"]
     assert not at.ledger.has(settled_key(stale))
+
+
+def test_a_release_that_opens_while_the_champion_is_named_keeps_its_challenger(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    state = ended(at)
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(at.registry, name)
+
+        def champion(self) -> Any:
+            another_release(at)
+            return at.registry.champion()
+
+    assert not settle(replace(at, registry=Slow()), state)
+    assert at.registry.now["challenger"] == "2"
+    assert services(at) == ["recommender-v1", "recommender-v2"]
 
 
 def test_a_late_settler_does_nothing_after_the_route_made_another_move(tmp_path: Path) -> None:
