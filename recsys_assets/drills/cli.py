@@ -104,11 +104,22 @@ def table(rows: Sequence[DrillRow]) -> Table:
     """One line a drill."""
     from recsys_assets.drills.showing import cells
 
-    shown = ("kind", "release", "ended_as", "caught_by", "by", "detection_seconds", "rollback_seconds", "users_exposed")
-    made = Table(*shown)
+    heads = {
+        "kind": "kind",
+        "version": "version",
+        "ended_as": "ended as",
+        "caught_by": "caught by",
+        "by": "by",
+        "detection_seconds": "found (s)",
+        "rollback_seconds": "gone (s)",
+        "users_exposed": "users",
+    }
+    made = Table()
+    for head in heads.values():
+        made.add_column(head, overflow="fold")
     for row in rows:
         told = cells(row)
-        made.add_row(*(str(told[name]) for name in shown))
+        made.add_row(*(str(told[name]) for name in heads))
     return made
 
 

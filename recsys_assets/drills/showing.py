@@ -9,6 +9,7 @@ from recsys_assets.drills.reading import DrillRow
 COLUMNS = (
     "kind",
     "release",
+    "version",
     "injected_at",
     "detected_at",
     "last_bad_answer_at",
@@ -27,6 +28,7 @@ def cells(row: DrillRow) -> dict[str, Any]:
     return {
         "kind": row.kind,
         "release": row.release_id,
+        "version": row.version,
         **{name: at.isoformat(timespec="milliseconds") if at else "never" for name, at in times.items()},
         "detection_seconds": _seconds(row.detection_seconds),
         "rollback_seconds": _seconds(row.rollback_seconds),
