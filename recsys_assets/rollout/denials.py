@@ -35,7 +35,7 @@ def denied_at(events: Iterable[Event], now: datetime, *, for_release: str = "") 
         digest: release
         for digest, release in read.denied.items()
         if not (digest in read.allowed and now < read.allowed[digest])
-        and (not for_release or read.trials.get(digest) != for_release)
+        and read.trials.get(digest) != for_release
     }
 
 

@@ -86,6 +86,39 @@ def test_an_opening_after_the_end_spends_nothing_and_is_no_trial() -> None:
     assert denied_at(told, told[-1].at, for_release="r2") == {"d": "r1"}
 
 
+def test_an_override_ends_when_it_says_and_not_when_the_usual_one_would() -> None:
+    short = [*rows("rolled_back"), overridden("d", hours=2)]
+    assert denied_at(short, T0 + 3 * HOUR - timedelta(seconds=1)) == {}
+    assert denied_at(short, T0 + 3 * HOUR) == {"d": "r1"}
+
+
+def overridden(digest: str, *, hours: float) -> Event:
+    at = T0 + HOUR
+    body = {"digest": digest, "expires_at": (at + hours * HOUR).isoformat()}
+    return Event(5, at, "", "override", "ann", f"k{digest}", body)
+
+
+def test_an_override_in_force_is_found_by_how_its_digest_begins_until_it_ends() -> None:
+    told = [overridden("abc", hours=1), overridden("abd", hours=3)]
+    assert override_in_force(told, "abd", T0 + 2 * HOUR) == ("abd", T0 + 4 * HOUR)
+    assert override_in_force(told, "ab", T0 + 1.5 * HOUR) == ("abc", T0 + 2 * HOUR)
+    assert override_in_force(told, "ab", T0 + 2 * HOUR) == ("abd", T0 + 4 * HOUR), "the first is over at its end"
+    assert override_in_force(told, "abd", T0 + 4 * HOUR) is None
+    assert override_in_force(told, "b", T0 + HOUR) is None
+
+
+@pytest.mark.parametrize(("model", "denied"), [({"drill": "slow"}, False), ({"drill": None}, True), (None, True)])
+def test_a_drill_that_was_rolled_back_denies_no_digest(model: dict[str, str] | None, denied: bool) -> None:
+    told = [Event(1, T0, "r1", "rolled_back", "guard", "k", {"digest": "d", "model": model})]
+    assert ("d" in denied_at(told, T0)) is denied
+
+
+def test_a_drill_that_was_rolled_back_leaves_an_override_as_it_was() -> None:
+    told = [*rows("rolled_back", "override")]
+    told.append(Event(9, T0 + 2 * HOUR, "r2", "rolled_back", "guard", "k9", {"digest": "d", "model": {"drill": "x"}}))
+    assert denied_at(told, T0 + 3 * HOUR) == {}
+
+
 @given(st.lists(st.sampled_from(["opened:r2", "override", "rolled_back:r1", "held:r2", "paused"]), max_size=12))
 def test_no_row_but_an_override_or_a_promotion_ever_allows_what_was_denied(kinds: list[str]) -> None:
     told = rows(*kinds)
