@@ -115,7 +115,8 @@ class Place:
 def running(folder: Path) -> Iterator[Place]:
     """One real model server over a signed and attested bundle, for all cases."""
     signed_bundle(folder / "bundles" / "3", folder / "keys")
-    with started("server", "--bundle", folder / "bundles" / "3", "--home", folder) as server:
+    patient = ("--deadline-ms", "30000")  # how soon a busy machine answers is not what is asked here
+    with started("server", "--bundle", folder / "bundles" / "3", "--home", folder, *patient) as server:
         yield Place(server)
 
 

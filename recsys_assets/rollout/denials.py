@@ -34,8 +34,7 @@ def denied_at(events: Iterable[Event], now: datetime, *, for_release: str = "") 
     return {
         digest: release
         for digest, release in read.denied.items()
-        if not (digest in read.allowed and now < read.allowed[digest])
-        and read.trials.get(digest) != for_release
+        if not (digest in read.allowed and now < read.allowed[digest]) and read.trials.get(digest) != for_release
     }
 
 
