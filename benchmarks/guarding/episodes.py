@@ -19,10 +19,11 @@ from typing import Any
 
 import polars as pl
 
-from benchmarks.guarding.house import CANARY, House, make_settings
+from benchmarks.guarding.house import ACTOR, CANARY, House, make_settings
 from benchmarks.guarding.visits import Visits
 from recsys_assets.platform.local.access_log import GATEWAY_LOG
 from recsys_assets.records import Phase
+from recsys_assets.rollout.people import rollback_now
 from recsys_assets.serving.faults import Drill
 from recsys_assets.serving.switch import switch_off, switch_on
 from recsys_assets.tail import Tail
@@ -67,6 +68,8 @@ class Episodes:
         share = self.rng.choice(SHARES)
         began = self.break_it(kind, share)
         ended = self.wait_for_end(GIVE_UP_SECONDS)
+        if not ended:
+            self.take_back("nobody saw the breach")
         silent = self.wait_for_silence()
         self.mend()
         told = {"kind": kind, "daemon": daemon, "share": share, "healthy_seconds": healthy, "silent": silent}
@@ -85,16 +88,17 @@ class Episodes:
 
     def healthy(self, seconds: float) -> dict[str, Any]:
         """A release that nothing is wrong with, watched for a while; then a person takes it back."""
-        from recsys_assets.rollout.people import rollback_now
-
         self.open(self.house.settings.rollout.plan)
         time.sleep(seconds)
         state = self.house.state()
         if state.phase is Phase.CANARY:
-            rollback_now(self.house.desk, state.release.release_id, who="benchmark", why="the healthy spell is over")
+            self.take_back("the healthy spell is over")
             self.wait_for_silence()
             return {"kind": "healthy", "healthy_seconds": seconds}
         return {"kind": "healthy", "healthy_seconds": seconds, "false_rollback": state.reason}
+
+    def take_back(self, why: str) -> None:
+        rollback_now(self.house.desk, self.house.state().release.release_id, who=ACTOR, why=why)
 
     def open(self, plan: Any) -> datetime:
         opened, before = datetime.now(UTC), self.visits.seen.canary
