@@ -86,7 +86,8 @@ def _drill(given: argparse.Namespace, names: list[str], folder: Path) -> None:
 def chosen(played: dict[str, Played], count: int, chance: random.Random) -> tuple[list[Kill], int, int]:
     """Every boundary that differs where the budget allows, else a fair draw of them; then random and double kills, and
     boundaries that come again. Also how many differ, and how many there are."""
-    split = [boundaries(one) for one in played.values()]
+    seen: set[object] = set()
+    split = [boundaries(one, seen) for one in played.values()]
     differ, again = ([kill for part in split for kill in part[i]] for i in (0, 1))
     single = round(count * (1 - RANDOM_SHARE - DOUBLE_SHARE))
     kills = list(differ) if len(differ) <= single else chance.sample(differ, single)

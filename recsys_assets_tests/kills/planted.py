@@ -5,6 +5,7 @@ Here: what each bug replaces, in the process that calls it. Not here: the oracle
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from recsys_assets.rollout import act, agree, people, settle, tick
@@ -35,5 +36,11 @@ def settling_without_fences() -> None:
 
 
 def no_row_afterwards() -> None:
-    """Nobody writes the row of a move whose writer died."""
+    """Nobody writes the row of a move whose writer died: each writes that of its own move only."""
+    record = act.record
+
+    def own(ledger: Any, state: Any, *, verdicts: Any = None) -> bool:
+        return record(ledger, replace(state, trail=()), verdicts=verdicts)
+
+    act.record = own
     tick.record = lambda *_, **__: False  # type: ignore[attr-defined]

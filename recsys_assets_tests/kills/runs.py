@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from recsys_assets.rollout.act import read_state
+from recsys_assets.rollout.route import RouteState
 from recsys_assets_tests.kills import oracle
 from recsys_assets_tests.kills.acts import ACTS, REPEATED, ROUND_SECONDS, SAID
 from recsys_assets_tests.kills.boundaries import TEARABLE, How, Stop, watched
@@ -32,6 +33,8 @@ WARM = frozenset(
 Plant = Callable[[], None] | None
 # Those that act on what they read: one that wakes up late may act on what is long past.
 LATE = frozenset({"run", "sensor", "guard", "roll_back", "open"})
+# Those that carry out, or report: their state does not depend on how a release came where it stands.
+UNDECIDING = frozenset({"server", "collector", "platform"})
 CONVERGENCE_SECONDS = 30.0
 
 
@@ -116,9 +119,11 @@ def _play(before: Sequence[Turn], turns: Sequence[Turn], now: Path, folder: Path
     for number, turn in enumerate(turns):
         shutil.copytree(now, folder / f"turn{number}")
         state = read_state(home.store, NAME)
-        phases.append("none" if state is None else f"{state.release.release_id}/{state.transition}")
+        phases.append(_told(state))
         with watched(now) as seen:
             _do(home, turn)
+        if not seen.names:
+            shutil.rmtree(folder / f"turn{number}")
         writes.append(seen.names)
         standing.append(oracle.standing(home))
     problems = oracle.half_done(home) + oracle.contradictions(home)
@@ -132,26 +137,33 @@ def _play(before: Sequence[Turn], turns: Sequence[Turn], now: Path, folder: Path
     }
 
 
+def _told(state: RouteState | None) -> str:
+    return f"{state.phase.value} {state.step}|{state.release.release_id}/{state.transition}" if state else "no route|"
+
+
 def _do(home: Home, turn: Turn) -> None:
     home.at = turn.at
     ACTS[turn.process](home, turn.argument)
 
 
-def boundaries(played: Played, *, stops: bool = True) -> tuple[list[Kill], list[Kill]]:
+def boundaries(played: Played, seen: set[object] | None = None) -> tuple[list[Kill], list[Kill]]:
     """Every write of every turn: before and after it, torn where that can be, and stopped before it to wake up late.
 
-    First those that differ: by process, by the write's place in its turn, by the move that stands on the route. Then
-    those that only come again, in a later round of the same.
+    First those that differ: by process, by the write's place in its turn, by scenario and the move that stands on the
+    route; for a process that decides nothing by the phase alone. Then those that only come again. The scenarios of one
+    drill share `seen`.
     """
     found: tuple[list[Kill], list[Kill]] = ([], [])
-    seen = set()
+    seen = set() if seen is None else seen
     for turn, names in enumerate(played.writes):
         process = played.turns[turn].process
         for number, name in enumerate(names, start=1):
             how: list[How] = ["before", "after"]
             how += ["torn"] if name in TEARABLE else []
-            how += ["stop"] if stops and process in LATE else []
-            kind = (process, number, tuple(names), played.phases[turn])
+            how += ["stop"] if process in LATE else []
+            phase, _, move = played.phases[turn].partition("|")
+            where = phase if process in UNDECIDING else (played.name, move)
+            kind = (process, number, tuple(names), where)
             found[kind in seen].extend(Kill(played.name, turn, Stop(number, h)) for h in how)
             seen.add(kind)
     return found

@@ -20,7 +20,7 @@ from recsys_assets_tests.kills.schedule import scenarios
 DROP = "ModelRegistryResource.drop_alias"
 # The bug, and the one kind of stop that must find it: process, write, how.
 PLANTED: dict[str, tuple[Callable[[], None], str, str, str]] = {
-    "ledger_before_route": (ledger_before_route, "roll_back", "Ledger.append", "after"),
+    "ledger_before_route": (ledger_before_route, "run", "ManifestStore.apply", "after"),
     "settling_without_fences": (settling_without_fences, "sensor", DROP, "stop"),
     "no_row_afterwards": (no_row_afterwards, "run", "ManifestStore.apply", "after"),
 }

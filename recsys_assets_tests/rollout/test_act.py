@@ -137,6 +137,26 @@ def test_a_lease_is_renewed_once_a_third_of_it_is_gone(tmp_path: Path, at_second
     assert renew(at.platform, state, now=later(at_second)).lease == later(lease)
 
 
+def test_a_lease_from_before_the_clock_was_set_back_is_renewed(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    state = put(at, replace(route(Phase.SHADOW), clock=mark(10, 10)))
+    assert renew(at.platform, state, now=later(-100)).lease == later(-70)
+
+
+def test_a_look_at_what_is_recorded_writes_nothing(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    state = put(at, route(Phase.CANARY))
+    record(at.ledger, state)
+
+    class ReadOnly:
+        def __getattr__(self, name: str) -> Any:
+            assert name != "append"
+            return getattr(at.ledger, name)
+
+    only: Any = ReadOnly()
+    assert not record(only, state)
+
+
 def test_an_end_needs_no_lease(tmp_path: Path) -> None:
     at, _ = desk(tmp_path)
     state = put(at, route(Phase.CHAMPION))
