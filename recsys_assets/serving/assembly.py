@@ -14,6 +14,7 @@ from recsys_assets.serving.ladder import RANKER_FAILURES, Ladder
 from recsys_assets.serving.metrics import ServerMetrics
 from recsys_assets.serving.online import OnlineLookups
 from recsys_assets.serving.patience import Patience
+from recsys_assets.serving.pulse import Pulse
 from recsys_assets.serving.switch import Switch, switch_path
 
 if TYPE_CHECKING:
@@ -22,18 +23,20 @@ if TYPE_CHECKING:
     from recsys_assets.serving.server import Options
 
 # Ranking below this is not worth giving up; and one thread ranks, as two would only take each other's time.
-LEAST_RANKING_SECONDS = 0.02
+LEAST_RANKING_SECONDS = 0.025
 RANKING_THREADS = 1
 
 
 def assemble(options: Options, manifest: Manifest, recommender: Recommender) -> Served:
     """Everything that the server holds for this model version."""
     service = options.service or f"{manifest.model}-v{manifest.version}"
+    pulse = Pulse(time.monotonic)
     lookups = OnlineLookups(
         OnlineReader(options.online_store),
         timeout_ms=options.online_timeout_ms,
         failures=(OnlineStoreUnavailable,),
         now=time.monotonic,
+        pulse=pulse,
     )
     return Served(
         name=manifest.model,
@@ -47,6 +50,7 @@ def assemble(options: Options, manifest: Manifest, recommender: Recommender) -> 
             most_seconds=options.deadline_ms / 1_000,
             now=time.monotonic,
             threads=RANKING_THREADS,
+            pulse=pulse,
         ),
         known_users=recommender.users(),
         exposures=ExposureLog(options.home / "logs" / "exposures" / f"{service}.jsonl"),

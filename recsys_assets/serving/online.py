@@ -12,9 +12,10 @@ from typing import Any, Final, Protocol
 
 from recsys_assets.serving.ladder import Lookup
 from recsys_assets.serving.patience import Missed, Patience
+from recsys_assets.serving.pulse import Pulse
 
 # A read below this is not worth giving up: a busy machine takes as long at times.
-LEAST_SECONDS: Final = 0.008
+LEAST_SECONDS: Final = 0.01
 _PRIMING_SECONDS: Final = 0.1
 _PRIMING_READS: Final = 32
 
@@ -35,10 +36,16 @@ class OnlineLookups:
         timeout_ms: float,
         failures: tuple[type[Exception], ...],
         now: Callable[[], float],
+        pulse: Pulse | None = None,
     ) -> None:
         self._reader, self._timeout_ms = reader, timeout_ms
         self._patience: Patience[Mapping[str, Any] | None] = Patience(
-            "online", failures=failures, least_seconds=LEAST_SECONDS, most_seconds=timeout_ms / 1_000, now=now
+            "online",
+            failures=failures,
+            least_seconds=LEAST_SECONDS,
+            most_seconds=timeout_ms / 1_000,
+            now=now,
+            pulse=pulse,
         )
 
     async def user(self, user_id: str) -> Lookup:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
+from recsys_assets.serving.pulse import Pulse
 from recsys_assets.serving.threads import Job, Threads
 from recsys_assets.serving.usual import UsualTime
 
@@ -26,6 +27,8 @@ FIRST_PAUSE, LAST_PAUSE = 0.02, 0.5
 LAST_PAUSE_HANGING = 5.0
 # What hung or failed slowly, and comes and goes, must prove itself for longer each time.
 FIRST_HOLD, LAST_HOLD, FLAPPING_SECONDS = 0.5, 5.0, 10.0
+# A thread may have to wait as long as the timer did, before the work and after it.
+LAGS = 2.0
 # Of so many calls so many were given up: comes and goes as well, though each came back in the end.
 SLIPS, AMONG = 5, 200
 
@@ -54,8 +57,10 @@ class Patience(Generic[T]):
         most_seconds: float,
         now: Callable[[], float],
         threads: int = 4,
+        pulse: Pulse | None = None,
     ) -> None:
         self._now, self._most = now, most_seconds
+        self._pulse = pulse or Pulse(now)
         self._usual = UsualTime(least=least_seconds, most=most_seconds)
         self._threads = Threads(name, size=threads, failures=failures, now=now)
         self._waiting: set[Job] = set()
@@ -69,8 +74,8 @@ class Patience(Generic[T]):
 
     @property
     def deadline_seconds(self) -> float:
-        """How long a request waits now."""
-        return self._usual.deadline
+        """How long a request waits now: longer where this process itself waits for a processor."""
+        return min(self._usual.deadline + LAGS * self._pulse.lag(), self._most)
 
     @property
     def paused(self) -> bool:
@@ -101,6 +106,7 @@ class Patience(Generic[T]):
         """Give up everything. Threads that hang are left behind; they end with the process."""
         if self._timer is not None:
             self._timer.cancel()
+        self._pulse.stop()
         self._threads.close()
 
     def _overdue(self, job: Job) -> None:
