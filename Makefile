@@ -11,7 +11,7 @@ SEED ?= 7
 KILLS ?= 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up down traffic test test-browser lint format bench drill lock clean
+.PHONY: help install install-dev demo up down traffic test test-browser lint format bench drill mutants lock clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ bench: install-dev ## measure; results go to benchmarks/results
 drill: install-dev ## kill processes at every write, then the live stack under traffic (KILLS=)
 	$(BIN)/python -m benchmarks.kill_drill --kills $(KILLS) --seed $(SEED)
 	$(BIN)/python -m benchmarks.control_plane_kills
+
+mutants: install-dev ## take each guard out of the code that decides: does a test fail? (hours; FILES=)
+	$(BIN)/python -m benchmarks.mutation_testing --show $(if $(FILES),--files $(FILES))
 
 lock: $(UV) ## resolve the dependencies again
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --upgrade --all-extras pyproject.toml -o requirements/dev.lock

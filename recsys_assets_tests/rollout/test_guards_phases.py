@@ -153,6 +153,11 @@ def test_a_drill_goes_on_until_everybody_would_get_it(phase: Phase, step: int) -
     assert decided(drilled(route(phase, step))).action == "advance"
 
 
+def test_a_drill_of_a_single_step_goes_to_its_canary() -> None:
+    for phase in (Phase.GATED, Phase.SHADOW):
+        assert decided(drilled(route(phase, steps_bp=(5_000,)))).action == "advance"
+
+
 def test_a_drill_is_no_first_release() -> None:
     assert decided(drilled(route(Phase.GATED, champion=None))).phase is Phase.HELD
 
