@@ -57,7 +57,7 @@ class Writes:
     def around(self, name: str, write: Callable[..., Any], *given: Any, **more: Any) -> Any:
         self.names.append(name)
         here = self.stop if self.stop and self.stop.number == len(self.names) else None
-        if here and here.how == "torn":
+        if here and here.how == "torn" and name in TEARABLE:
             _tear(given)
         if here and here.how in {"before", "torn"}:
             os.kill(os.getpid(), signal.SIGKILL)

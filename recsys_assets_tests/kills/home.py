@@ -115,13 +115,12 @@ class Home:
         return cast("dg.DagsterInstance", NoRuns())
 
 
-def make_home(path: Path) -> Home:
+def make_home(home: Home) -> Home:
     """An empty home: a store that keeps its history, and a registry that knows the model."""
-    home = Home(path)
     home.store.list("VirtualService")
     with closing(sqlite3.connect(home.store.path)) as db:
         db.executescript(_HISTORY)
-    client = mlflow_client(mlflow_uri(str(path), ""))
+    client = mlflow_client(mlflow_uri(str(home.path), ""))
     client.create_registered_model(NAME)
     return home
 

@@ -150,7 +150,7 @@ def standing(home: Home) -> str:
     running = sorted(p.name.partition("-v")[2].split("-")[0] for p in (home.path / "platform").rglob("running/*"))
     asked = (home.path / "run_is_asked_for").exists()
     text = json.dumps([objects, rows, files, instances, running, asked, home.aliases()])
-    return hashlib.sha256(text.replace(str(home.path), "").encode()).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def is_clean_roll_back(end: dict[str, Any], usual: dict[str, Any]) -> bool:

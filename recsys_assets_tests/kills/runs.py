@@ -88,9 +88,8 @@ class Finding:
 def play(scenario: Scenario, folder: Path) -> Played:
     """The unkilled run, with a snapshot before each turn. Raises AssertionError when it is not clean itself."""
     folder.mkdir(parents=True)
-    empty = folder / "now"
     turns = (*scenario.turns, *_more(scenario.turns))
-    told = asked(lambda: _play(scenario.before, turns, empty, folder), folder=folder)
+    told = asked(lambda: _play(scenario.before, turns, folder), folder=folder)
     assert not told["problems"], (scenario.name, told["problems"])
     _warm(told["modules"])
     writes = tuple(tuple(names) for names in told["writes"])
@@ -111,16 +110,22 @@ def _more(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     return rounds(first, MORE_ROUNDS, fault=turns[-1].argument)
 
 
-def _play(before: Sequence[Turn], turns: Sequence[Turn], now: Path, folder: Path) -> dict[str, Any]:
-    home = make_home(now)
+def _here(work: Path) -> Home:
+    """The same relative path in every run, since paths stand in what is written: else writes would differ."""
+    os.chdir(work.parent)
+    return Home(Path(work.name))
+
+
+def _play(before: Sequence[Turn], turns: Sequence[Turn], folder: Path) -> dict[str, Any]:
+    home = make_home(_here(folder / "home"))
     for turn in before:
         _do(home, turn)
     writes, standing, phases = [], [], []
     for number, turn in enumerate(turns):
-        shutil.copytree(now, folder / f"turn{number}")
+        shutil.copytree(home.path, folder / f"turn{number}")
         state = read_state(home.store, NAME)
         phases.append(_told(state))
-        with watched(now) as seen:
+        with watched(home.path) as seen:
             _do(home, turn)
         if not seen.names:
             shutil.rmtree(folder / f"turn{number}")
@@ -182,8 +187,9 @@ def carry_out(played: Played, kill: Kill, work: Path, *, plant: Plant = None, wh
     def first() -> None:
         if plant:
             plant()
-        with watched(work, kill.at):
-            _do(Home(work), turn)
+        home = _here(work)
+        with watched(home.path, kill.at):
+            _do(home, turn)
 
     pid = fork(first, errors=errors)
     write = played.writes[kill.turn][kill.at.number - 1] if kill.at else "at random"
@@ -241,9 +247,9 @@ def _carry_on(
     def work_on() -> dict[str, Any]:
         if plant:
             plant()
-        home, position, agreed_at, daemon_from = Home(work), work / "position", None, None
+        home, position, agreed_at, daemon_from = _here(work), work / "position", None, None
         usual: dict[str, Any] | None = None
-        with watched(work, stop):
+        with watched(home.path, stop):
             for number in range(int(position.read_text()), len(turns)):
                 turn = turns[number]
                 position.write_text(str(number))
