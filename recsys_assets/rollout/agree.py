@@ -36,7 +36,7 @@ def drop_challenger(desk: Desk, version: str) -> None:
         return
     desk.registry.drop_alias("challenger")
     newest = max((v.version for v in desk.registry.versions()), key=int, default=version)
-    if int(newest) > int(version) and newest not in {r.version for r in desk.ledger.releases()}:
+    if newest not in {r.version for r in desk.ledger.releases()}:
         desk.registry.set_alias("challenger", newest)
 
 
