@@ -10,6 +10,7 @@ import resource
 import shutil
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,10 +41,18 @@ def locked(place: Place) -> Iterator[None]:
 
 
 def _lock(store: Path) -> sqlite3.Connection:
-    holder = sqlite3.connect(store, isolation_level=None, timeout=10, check_same_thread=False)
-    holder.execute("PRAGMA locking_mode=EXCLUSIVE")  # a lock that readers of a write-ahead log meet, too
-    holder.execute("BEGIN EXCLUSIVE")
-    return holder
+    deadline = time.monotonic() + 10
+    while True:
+        holder = sqlite3.connect(store, isolation_level=None, timeout=1, check_same_thread=False)
+        holder.execute("PRAGMA locking_mode=EXCLUSIVE")  # a lock that readers of a write-ahead log meet, too
+        try:
+            holder.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:  # a reader was there first, and this lock does not wait for it
+            holder.close()
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return holder
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from recsys_assets.serving.patience import Missed, Patience
 from recsys_assets.serving.pulse import BEAT_SECONDS, Pulse
 from recsys_assets.serving.usual import DOUBLES_IN_SECONDS, UsualTime
 
-LEAST, MOST = 0.02, 0.1
+LEAST, MOST = 0.06, 0.3
 
 
 class Store:
@@ -38,7 +38,7 @@ class Store:
             self.release.wait()
         if self.failure:
             raise KeyError("gone")
-        time.sleep(3 * LEAST if self.fails_late else self.seconds)
+        time.sleep(self.seconds)
         if self.fails_late:
             raise KeyError("locked")
         return "row"
@@ -138,10 +138,10 @@ def test_what_hangs_comes_back_and_hangs_again_must_prove_itself_for_longer() ->
     async def scene(asked: Patience[str], store: Store) -> None:
         waited = []
         for _ in range(3):
-            store.fails_late = True
+            store.fails_late, store.seconds = True, 2 * asked.deadline_seconds
             assert await asked.call(store) == Missed("slow")
-            await asyncio.sleep(4 * LEAST)
-            store.fails_late = False
+            await asyncio.sleep(2 * store.seconds)
+            store.fails_late, store.seconds = False, 0.0
             waited.append(await until_asked_again(asked))
         assert waited[0] < 0.3 < waited[1] < waited[2]
 
@@ -166,7 +166,7 @@ def test_waiting_behind_others_for_the_only_thread_is_no_outage() -> None:
         assert await asyncio.gather(*(asked.call(store) for _ in range(4))) == ["row"] * 4
         assert not asked.paused
 
-    play(scene, threads=1)
+    play(scene, threads=1, pulse=Pulse)
 
 
 def test_a_queue_longer_than_the_longest_wait_is_cut_and_is_no_outage() -> None:
@@ -176,7 +176,7 @@ def test_a_queue_longer_than_the_longest_wait_is_cut_and_is_no_outage() -> None:
         assert {"row", Missed("slow")} == set(told)
         assert not asked.paused
 
-    play(scene, threads=1)
+    play(scene, threads=1, pulse=Pulse)
 
 
 def test_an_error_that_nobody_expected_is_raised_and_the_next_call_finds_a_thread() -> None:
