@@ -120,6 +120,7 @@ def _prepare(copy: Path, files: list[str]) -> None:
         "timeout_constant": 20.0,  # a busy machine kills no mutant
         "process_isolation": "forkserver",  # plain forks would dead-lock on the threads of Polars
         "use_git_change_detection": False,
+        "track_dependencies": False,  # each copy is judged once
     }
     lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
     with (copy / "pyproject.toml").open("a", encoding="utf-8") as project:
