@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import socket
 import sqlite3
@@ -81,6 +82,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = make_settings(Path(folder))
         users = prepare(settings).users()
+        gc.collect()  # Feast leaves its connection open, and one that is open lets nobody lock the store
         vouch_for(settings)
         stack.start(settings, stack.CORE)
         try:
