@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.harness import RESULTS, write
@@ -58,15 +57,18 @@ def judge(files: list[str], operators: str, *, children: int, minutes: float) ->
         log = copy / "mutmut.log"  # its spinner would flood a terminal
         command = [sys.executable, "-m", "benchmarks.mutation.guards", operators]
         command += ["run", "--max-children", str(children)]
+        late = False
         environment = {**os.environ, "PYTHONPATH": str(copy), "POLARS_MAX_THREADS": "1"}
         with log.open("w") as out:
-            done = subprocess.Popen(command, cwd=copy, env=environment, stdout=out, stderr=out)
-            with suppress(subprocess.TimeoutExpired):
+            done = subprocess.Popen(command, cwd=copy, env=environment, stdout=out, stderr=out, start_new_session=True)
+            try:
                 done.wait(minutes * 60)
-            late = done.poll() is None
-            if late:
-                done.send_signal(signal.SIGINT)  # it stops its workers; what it has not judged is counted as not run
-                done.wait()
+            except subprocess.TimeoutExpired:
+                late = True  # each fate is written as it is known; what was not judged is counted as not run
+            finally:
+                if done.poll() is None:
+                    os.killpg(done.pid, signal.SIGKILL)
+                    done.wait()
         if done.returncode and not late:
             raise SystemExit(f"mutmut failed on {files}:\n{log.read_text(errors='replace')[-3000:]}")
         return {file: read(copy / "mutants", file) for file in files}
