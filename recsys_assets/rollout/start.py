@@ -40,13 +40,13 @@ def _open(desk: Desk, model: ModelVersion, plan: AnalysisPlan, *, actor: str) ->
             agree_rules(desk, state)
             return state
         _refuse_if_busy(state, model)
-        _refuse_if_denied(desk, model)
+    _refuse_if_denied(desk, model)
+    if state is not None:
         # The service of this version may be on the list of the last release's follow-ups: now it is wanted again.
         settle(desk, state, spare=frozenset({model.service_name}))
         state = read_state(desk.platform, desk.model_name)
     if state is not None:
         _refuse_if_busy(state, model)
-    _refuse_if_denied(desk, model)
     now = desk.clock()
     release = Release(
         release_id=_unused_id(desk.ledger, f"{model.service_name}-{now:%Y%m%dt%H%M%S}"),

@@ -95,6 +95,31 @@ def test_of_two_that_open_at_once_one_wins_and_the_other_is_refused(tmp_path: Pa
     assert [r["metadata"]["name"] for r in at.platform.list(DESTINATION_RULE)] == ["recommender-v3"]
 
 
+def test_a_release_that_opens_while_the_last_one_is_settled_is_not_overwritten(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    put(at, replace(route(Phase.HELD), transition=3))
+    service(at.platform, "3")
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(at.registry, name)
+
+        def champion(self) -> Any:
+            begin(at, "3")
+            return at.registry.champion()
+
+    with pytest.raises(ReleaseRefused, match=r"recommender-v3-.* is under way"):
+        begin(replace(at, registry=Slow()))
+
+
+def test_a_digest_that_was_rolled_back_is_refused_also_where_the_route_is_gone(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    put(at, replace(route(Phase.ROLLED_BACK), transition=3))
+    at.platform.delete(VIRTUAL_SERVICE, at.model_name)
+    with pytest.raises(ReleaseRefused, match="rolled back"):
+        begin(at)
+
+
 def test_a_fight_over_the_route_is_given_up_and_said(tmp_path: Path) -> None:
     at, _ = desk(tmp_path)
 
