@@ -36,7 +36,11 @@ class Place:
         return publish(self.fitted, facts, home=self.home, **({"registry": self.registry, "run": self.run()} | other))
 
     def folders(self) -> list[str]:
-        return sorted(p.relative_to(self.home).as_posix() for p in self.home.glob("*/*") if p.name != ".lock" and p.parent.name != "keys")
+        return sorted(
+            p.relative_to(self.home).as_posix()
+            for p in self.home.glob("*/*")
+            if p.name != ".lock" and p.parent.name != "keys"
+        )
 
 
 @pytest.fixture
