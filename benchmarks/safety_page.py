@@ -160,9 +160,14 @@ ROWS = (
         "drills",
         lambda f: (
             f"{f['caught_count']} of {f['played_count']} caught, {f['promoted_count']} promoted; seconds to detect: "
-            + ", ".join(f"{k} {f[f'{k}_detection_seconds']}" for k in ("slow", "failing", "worse", "stale_features"))
+            + ", ".join(
+                f"{key.removesuffix('_detection_seconds')} {value}"
+                for key, value in f.items()
+                if key.endswith("_detection_seconds")
+            )
         ),
         lambda f: f["caught_count"] == f["played_count"] and not f["promoted_count"],
+        lambda f: number(f, "played_count") >= 4,
     ),
     Row(
         "Decision code: each guard removed fails a test",
