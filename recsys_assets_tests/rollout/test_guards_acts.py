@@ -140,6 +140,14 @@ def test_without_a_route_nothing_is_settled(tmp_path: Path) -> None:
     assert services(at) == ["recommender-v1", "recommender-v2"]
 
 
+def test_a_state_that_was_never_read_from_a_route_removes_none_and_is_not_settled(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    state = replace(route(Phase.REJECTED, champion=None), transition=1)
+    at.ledger.append("settled", release_id="rel-2", actor="x", at=later(1), key=settled_key(state), body={})
+    assert state.resource_version is None
+    assert not settle(at, state)
+
+
 def test_rows_of_an_end_tell_the_time_of_the_end_and_the_last_one_that_of_its_settling(tmp_path: Path) -> None:
     at, clock = desk(tmp_path)
     clock.at = 50
