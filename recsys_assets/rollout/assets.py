@@ -63,9 +63,11 @@ def _shadow_comparison(settings: Settings) -> dg.AssetsDefinition:
         """
         from recsys_assets.rollout.opening import open_desk
         from recsys_assets.rollout.report import shadow_metadata, standing_of
+        from recsys_assets.rollout.waiting import await_guard
 
         desk = open_desk(settings, platform, registry, context.instance)
         platform.ensure_running(GUARD)  # no user sees a canary that nobody guards
+        await_guard(desk)
         state = _open(desk, settings, context, registry)
         release = state.release.release_id
         if state.phase in {Phase.GATED, Phase.SHADOW}:
@@ -106,10 +108,11 @@ def _canary(settings: Settings) -> dg.AssetsDefinition:
         """
         from recsys_assets.rollout.opening import open_desk
         from recsys_assets.rollout.report import canary_check, canary_metadata, last_verdicts, standing_of
-        from recsys_assets.rollout.waiting import standing
+        from recsys_assets.rollout.waiting import await_guard, standing
 
         desk = open_desk(settings, platform, registry, context.instance)
         platform.ensure_running(GUARD)  # no user sees a canary that nobody guards
+        await_guard(desk)
         state = standing(desk)
         if state.phase.is_end:
             decisions = _tick_once(desk, context)

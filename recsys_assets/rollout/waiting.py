@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from typing import Final
 
 from recsys_assets.records import Decision, Phase
 from recsys_assets.rollout.act import read_state
 from recsys_assets.rollout.desk import Desk
 from recsys_assets.rollout.route import RouteState
 from recsys_assets.rollout.tick import tick
+
+# From the start of a guard's process to its first look, on a busy machine.
+GUARD_START_SECONDS: Final = 15.0
+_POLL_SECONDS: Final = 0.05
 
 
 class ReleaseGone(LookupError):  # noqa: N818
@@ -39,6 +44,17 @@ def tick_while(
         if state is None or state.phase not in phases:
             return decision
         sleep(tick_seconds)
+
+
+def await_guard(
+    desk: Desk, *, seconds: float = GUARD_START_SECONDS, sleep: Callable[[float], None] = time.sleep
+) -> bool:
+    """Wait until a guard that was just started has looked; False where none did, and the tick says what follows."""
+    for _ in range(round(seconds / _POLL_SECONDS)):
+        if desk.guarded():
+            return True
+        sleep(_POLL_SECONDS)
+    return desk.guarded()
 
 
 def one_tick(desk: Desk, *, actor: str) -> Decision:

@@ -18,9 +18,10 @@ from recsys_assets.records import ModelVersion, Outcome, Phase
 from recsys_assets.resources.gates import check_result
 from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.rollout.act import read_state, record
-from recsys_assets.rollout.assets import build_assets
+from recsys_assets.rollout.assets import GUARD, build_assets
 from recsys_assets.rollout.check_names import CANARY_CHECKS
 from recsys_assets.rollout.evidence import ALL_CHECKS
+from recsys_assets.rollout.guarding import Beat, guard_lock
 from recsys_assets.rollout.jobs import (
     ADVANCE_JOB,
     CANARY,
@@ -38,15 +39,18 @@ from recsys_assets.serving.verdicts import CHECKS
 from recsys_assets.settings import Settings, load_settings
 from recsys_assets_tests.rollout.build import genuine, model, release, service, verdict
 
+BEATS: dict[str, Beat] = {}
+
 
 class StorePlatform(PlatformResource):
-    """The real store, believed although no reconciler looks at it."""
+    """The real store, believed although no reconciler looks at it; its guard holds its lock and looked just now."""
 
     def connect(self) -> Platform:
         return ManifestStore(Path(self.home) / "platform" / "manifests.db")
 
     def ensure_running(self, *more: str) -> None:
-        pass
+        if GUARD in more:
+            BEATS.setdefault(self.home, Beat(guard_lock(self.settings()))).looked()
 
 
 class AliasFile(dg.ConfigurableResource):
