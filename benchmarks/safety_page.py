@@ -173,8 +173,8 @@ ROWS = (
         "Decision code: each guard removed fails a test",
         "mutation_testing",
         lambda f: (
-            f"{f['guards_removed_survived']} of {number(f, 'guards_removed') - number(f, 'not_run'):.0f} removed guards "
-            f"unnoticed in {f['files']} files; "
+            f"{f['guards_removed_survived']} of {number(f, 'guards_removed') - number(f, 'not_run'):.0f} removed "
+            f"guards unnoticed in {f['files']} files; "
             f"{f['not_run']} not judged yet, nor any of {f['files_not_run']} more files"
         ),
         lambda f: not f["guards_removed_survived"],

@@ -23,7 +23,7 @@ TOP_K = 10
 class Traffic:
     """What the world is like. Seconds are of the fake clock; a "day" is short, so that a release spans several."""
 
-    seconds: float = 5_400.0
+    seconds: float = 6_300.0
     visitors_per_second: float = 2.0
     requests_per_visit: float = 3.0
     returns: float = 0.9
