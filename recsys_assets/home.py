@@ -9,15 +9,23 @@ import os
 import shutil
 from pathlib import Path
 
-from recsys_assets.settings import Settings
+from recsys_assets.settings import ConfigError, Settings
 
 # In a checkout the file stands at the top; in a wheel it is packaged beside this module.
 _CANDIDATES = (Path(__file__).parent.parent / "dagster.yaml", Path(__file__).parent / "dagster.yaml")
 
 
 def prepare(settings: Settings) -> None:
-    """Make the home folder and its Dagster instance; safe to call again, and again after an interruption."""
-    dagster_home = settings.path("dagster")
+    """Make the home folder and its Dagster instance; safe to call again, and again after an interruption.
+
+    An instance that somebody else configured, such as Dagster's chart, is left as it is, and must be there.
+    """
+    dagster_home = settings.dagster_home
+    if dagster_home != settings.path("dagster"):
+        if not (dagster_home / "dagster.yaml").is_file():
+            raise ConfigError(f"{dagster_home}: there is no dagster.yaml, though DAGSTER_HOME is given from outside")
+        settings.home.mkdir(parents=True, exist_ok=True)
+        return
     dagster_home.mkdir(parents=True, exist_ok=True)
     source = next(path for path in _CANDIDATES if path.exists())
     aside = dagster_home / "dagster.yaml.new"
@@ -29,7 +37,7 @@ def environment(settings: Settings) -> dict[str, str]:
     """Variables for processes that work on this home: our settings, Dagster's home, and no telemetry of any library."""
     return {
         **settings.environment(),
-        "DAGSTER_HOME": str(settings.path("dagster")),
+        "DAGSTER_HOME": str(settings.dagster_home),
         "FEAST_USAGE": "False",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -8,7 +8,9 @@ Here: the shape of the configuration and its loading, with every error reported 
 from __future__ import annotations
 
 import os
+import re
 import reprlib
+from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -18,6 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recsys_assets.records import AnalysisPlan
+from recsys_assets.store_settings import ALL_SECRETS, Secret, StoreSecrets, StoreSettings, named_variables, read_secrets
 
 PACKAGED_CONFIG = Path(__file__).parent / "movielens.yaml"
 TimeUnit = Literal["iso", "s", "ms", "us"]
@@ -29,6 +32,10 @@ Port = Annotated[int, Field(ge=1, le=65_535)]
 # A config of a person is a hundredth of this; aliases that stand for aliases grow without end when written out.
 MAX_CONFIG_BYTES = 1 << 18
 MAX_ALIASES = 16
+KNOWN_VARIABLES = ("RECSYS_HOME", "RECSYS_CONFIG")
+_RESERVED = {"home", "config_dir", "config_file", "secrets", "given_dagster_home"}
+# What Kubernetes puts into every pod about a Service whose name begins with `recsys-`.
+_SERVICE_LINK = re.compile(r"(RECSYS[A-Z0-9_]*?)_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
 
 class ConfigError(ValueError):
@@ -308,9 +315,13 @@ class Settings(_Section):
     traffic: TrafficSettings = TrafficSettings()
     rollout: RolloutSettings
     notifications: NotificationSettings = NotificationSettings()
+    stores: StoreSettings = StoreSettings()
     model_name: str = Field(default="recommender", pattern=r"^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$")
     platform: Literal["local"] = "local"
     config_file: Path
+    # Of the environment, never of the file.
+    secrets: StoreSecrets = Field(default=StoreSecrets(), exclude=True, repr=False)
+    given_dagster_home: Path | None = None
 
     def path(self, *parts: str) -> Path:
         """A path below the home folder."""
@@ -321,6 +332,13 @@ class Settings(_Section):
         """Where the hashes of the collector's client tokens stand."""
         named = self.collector.tokens_file
         return Path(self.resolve(named)) if named else self.path("keys", "collector_tokens.json")
+
+    @property
+    def dagster_home(self) -> Path:
+        """Where Dagster's instance is configured: ours below the home folder, unless somebody gave another."""
+        if self.stores.dagster_instance:
+            return Path(self.stores.dagster_instance).parent
+        return self.given_dagster_home or self.path("dagster")
 
     def resolve(self, pattern: str) -> str:
         """A source's path with `{home}` filled in, relative ones taken from the config file's folder."""
@@ -339,18 +357,28 @@ class Settings(_Section):
         return {"RECSYS_HOME": str(self.home), "RECSYS_CONFIG": str(self.config_file)}
 
 
-def load_settings(*, home: Path | None = None, config: Path | None = None) -> Settings:
-    """Read the config file and the environment; raise ConfigError with all errors at once."""
-    unknown = sorted(k for k in os.environ if k.startswith("RECSYS_") and k not in {"RECSYS_HOME", "RECSYS_CONFIG"})
+def load_settings(
+    *, home: Path | None = None, config: Path | None = None, secrets: Collection[Secret] = ALL_SECRETS
+) -> Settings:
+    """Read the config file and the environment; raise ConfigError with all errors at once.
+
+    `secrets` are those that the caller uses: only they must be in the environment.
+    """
     chosen = config or _config_path()
-    errors = [f"environment: unknown variable {name} (known: RECSYS_HOME, RECSYS_CONFIG)" for name in unknown]
     raw = _read_yaml(chosen)
-    reserved = sorted({"home", "config_dir", "config_file"} & raw.keys())
+    stores = raw.get("stores")
+    stores = stores if isinstance(stores, dict) else {}
+    errors = _unknown_variables(named_variables(stores).values())
+    found, missing = read_secrets(stores, os.environ, secrets)
+    errors += missing
+    reserved = sorted(_RESERVED & raw.keys())
     errors += [f"{chosen}: {name} cannot be set in the file" for name in reserved]
     values = {k: v for k, v in raw.items() if k not in reserved} | {
         "home": (home or Path(os.environ.get("RECSYS_HOME") or ".recsys")).absolute(),
         "config_dir": chosen.absolute().parent,
         "config_file": chosen.absolute(),
+        "secrets": found,
+        "given_dagster_home": _given_dagster_home(raw),
     }
     try:
         settings = Settings.model_validate(values)
@@ -360,6 +388,25 @@ def load_settings(*, home: Path | None = None, config: Path | None = None) -> Se
     if errors:
         raise ConfigError(_all(errors))
     return settings
+
+
+def _unknown_variables(named: Collection[str]) -> list[str]:
+    known = [*KNOWN_VARIABLES, *sorted(set(named) - set(KNOWN_VARIABLES))]
+    ours = sorted(k for k in os.environ if k.startswith("RECSYS_") and k not in known)
+    told = ", ".join(known)
+    return [f"environment: unknown variable {name} (known: {told})" for name in ours if not _is_service_link(name)]
+
+
+def _is_service_link(name: str) -> bool:
+    """Whether Kubernetes set it: in a pod, together with the address of that Service."""
+    found = _SERVICE_LINK.fullmatch(name)
+    pod = "KUBERNETES_SERVICE_HOST" in os.environ
+    return pod and found is not None and f"{found[1]}_SERVICE_HOST" in os.environ
+
+
+def _given_dagster_home(raw: Mapping[str, Any]) -> str | None:
+    """On Kubernetes the chart mounts the instance; on one machine a DAGSTER_HOME of another project is not ours."""
+    return os.environ.get("DAGSTER_HOME") or None if raw.get("platform") == "kubernetes" else None
 
 
 def _config_path() -> Path:

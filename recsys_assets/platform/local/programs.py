@@ -61,7 +61,7 @@ def _stack(settings: Settings) -> list[Program]:
     mlflow = f"sqlite:///{settings.path('mlflow', 'mlflow.db')}"
     artifacts = str(settings.path("mlflow", "artifacts"))
     location = ["-m", "recsys_assets.definitions"]
-    dagster_home = {"DAGSTER_HOME": str(settings.path("dagster"))}
+    dagster_home = {"DAGSTER_HOME": str(settings.dagster_home)}
     return [
         Program(KEEPER, [*python, "recsys_assets.platform.local.keeper"]),
         Program(RECONCILER, [*python, "recsys_assets.platform.local.reconciler"]),
