@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from recsys_assets.kubernetes_settings import KubernetesSettings
 from recsys_assets.records import AnalysisPlan
 from recsys_assets.store_settings import ALL_SECRETS, Secret, StoreSecrets, StoreSettings, named_variables, read_secrets
 
@@ -317,7 +318,8 @@ class Settings(_Section):
     notifications: NotificationSettings = NotificationSettings()
     stores: StoreSettings = StoreSettings()
     model_name: str = Field(default="recommender", pattern=r"^[a-z]([-a-z0-9]{0,40}[a-z0-9])?$")
-    platform: Literal["local"] = "local"
+    platform: Literal["local", "kubernetes"] = "local"
+    kubernetes: KubernetesSettings = KubernetesSettings()
     config_file: Path
     # Of the environment, never of the file.
     secrets: StoreSecrets = Field(default=StoreSecrets(), exclude=True, repr=False)
@@ -346,6 +348,13 @@ class Settings(_Section):
         if "://" in filled or Path(filled).is_absolute():
             return filled
         return str(self.config_dir / filled)
+
+    @property
+    def gateway_url(self) -> str:
+        """Where users, replayed or real, find the gateway."""
+        if self.platform == "kubernetes":
+            return self.kubernetes.gateway_url
+        return f"http://{self.serving.host}:{self.serving.gateway_port}"
 
     @property
     def ui_url(self) -> str:
