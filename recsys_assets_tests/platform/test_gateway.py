@@ -5,6 +5,7 @@ Here: claims about requests. Not here: starting and stopping the stack (`test_st
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from recsys_assets.platform.interface import ANY, INFERENCE_SERVICE
 from recsys_assets.platform.local import stack
 from recsys_assets.platform.local.access_log import read_gateway_requests
 from recsys_assets.platform.local.bucket import bucket
+from recsys_assets.platform.local.gateway import gateway_place
 from recsys_assets.platform.local.store import Changes
 from recsys_assets_tests.contracts.manifests import virtual_service
 from recsys_assets_tests.platform.homes import Client, Home, eventually
@@ -165,6 +167,13 @@ def test_a_killed_canary_costs_no_request_and_is_healed(home: Home, client: Clie
 
     eventually(healed)
     home.until_route(lambda s: s.ready)
+
+
+def test_a_cluster_that_no_route_names_stays_for_requests_under_way(home: Home) -> None:
+    home.route({"films-v2": 5_000, "films-v1": 5_000}, annotations=R7)
+    home.route({"films-v1": 10_000})
+    cds = json.loads(gateway_place(home.settings).file("cds").read_text())
+    assert "films-v2|films-v1" in {cluster["name"] for cluster in cds["resources"]}
 
 
 def test_a_stable_that_is_gone_is_said(home: Home, client: Client) -> None:

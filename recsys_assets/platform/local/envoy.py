@@ -54,11 +54,16 @@ def translate(
     clusters += [fallback_cluster(canary, stable) for canary, stable in sorted(pairs)]
     return GatewayDocuments(
         lds=response([listener(place)]),
-        cds=response(clusters),
+        cds=cluster_response(clusters),
         rds=response([route_configuration(routes)]),
         eds={name: response([assignment(name, place.host, ports[name])]) for name in names},
         routes=routes,
     )
+
+
+def cluster_response(clusters: Iterable[Resource]) -> Resource:
+    """Clusters in the order of their names: where only the order changes, Envoy goes on with its old version."""
+    return response(sorted(clusters, key=lambda cluster: str(cluster["name"])))
 
 
 def response(resources: Sequence[Resource]) -> Resource:

@@ -9,18 +9,21 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
-from recsys_assets.platform.local.envoy import GatewayDocuments, response
+from recsys_assets.platform.local.envoy import GatewayDocuments, cluster_response
 from recsys_assets.platform.local.envoy_clusters import Resource
 from recsys_assets.platform.local.envoy_listener import GatewayPlace, bootstrap
 from recsys_assets.settings import Settings
 
 TAKE_SECONDS: Final = 5.0
 CHECKED_SECONDS: Final = 2.0
+# Longer than any request with its retries.
+LINGER_SECONDS: Final = 15.0
 _POLL_SECONDS = 0.01
 
 
@@ -54,6 +57,7 @@ class Gateway:
     def __init__(self, place: GatewayPlace) -> None:
         self.place = place
         self._admin = httpx.Client(base_url=f"http://{place.host}:{place.admin_port}", timeout=2.0, trust_env=False)
+        self._unnamed_since: dict[str, float] = {}
 
     def close(self) -> None:
         self._admin.close()
@@ -75,6 +79,7 @@ class Gateway:
         if not self.is_ready():
             self.prepare(documents)
             return f"the gateway does not answer on port {self.place.admin_port}"
+        documents = replace(documents, cds=self._with_lingering_clusters(documents.cds))
         if all(self._taken(k) == d["version_info"] for k, d in (("rds", documents.rds), ("cds", documents.cds))):
             self.prepare(documents)
             return None
@@ -113,18 +118,31 @@ class Gateway:
             if not host["health_status"].get("failed_active_health_check")
         }
 
+    def _with_lingering_clusters(self, cds: Resource) -> Resource:
+        """These clusters, and those that no route names any more but a request under way may still need.
+
+        A retry looks its cluster up again; without it the user gets a 503 though stable would have answered.
+        """
+        wanted = {c["name"] for c in cds["resources"]}
+        unnamed = {c["name"]: c for c in _read(self.place.file("cds")).get("resources", []) if c["name"] not in wanted}
+        now = time.monotonic()
+        self._unnamed_since = {name: self._unnamed_since.get(name, now) for name in unnamed}
+        kept = [c for name, c in unnamed.items() if now - self._unnamed_since[name] < LINGER_SECONDS]
+        return cluster_response([*cds["resources"], *kept])
+
     def _with_standing_clusters(self, cds: Resource) -> Resource:
         standing = _read(self.place.file("cds")).get("resources", [])
         clusters = {c["name"]: c for c in standing} | {c["name"]: c for c in cds["resources"]}
-        return cds if len(clusters) == len(cds["resources"]) else response(list(clusters.values()))
+        return cluster_response(clusters.values())
 
     def _write_endpoints(self, documents: GatewayDocuments) -> None:
         for service, document in documents.eds.items():
             write_if_changed(self.place.endpoints_file(service), document)
 
     def _drop_endpoints(self, documents: GatewayDocuments) -> None:
+        named = documents.eds.keys() | {c["name"] for c in documents.cds["resources"]}
         for path in self.place.folder.glob("eds/*.json"):
-            if path.stem not in documents.eds:
+            if path.stem not in named:
                 path.unlink(missing_ok=True)
 
     def reopen_logs(self) -> bool:
