@@ -54,8 +54,9 @@ def write_if_changed(path: Path, document: Mapping[str, Any]) -> bool:
 class Gateway:
     """One Envoy and its folder."""
 
-    def __init__(self, place: GatewayPlace) -> None:
+    def __init__(self, place: GatewayPlace, *, linger_seconds: float = LINGER_SECONDS) -> None:
         self.place = place
+        self._linger_seconds = linger_seconds
         self._admin = httpx.Client(base_url=f"http://{place.host}:{place.admin_port}", timeout=2.0, trust_env=False)
         self._unnamed_since: dict[str, float] = {}
 
@@ -127,7 +128,7 @@ class Gateway:
         unnamed = {c["name"]: c for c in _read(self.place.file("cds")).get("resources", []) if c["name"] not in wanted}
         now = time.monotonic()
         self._unnamed_since = {name: self._unnamed_since.get(name, now) for name in unnamed}
-        kept = [c for name, c in unnamed.items() if now - self._unnamed_since[name] < LINGER_SECONDS]
+        kept = [c for name, c in unnamed.items() if now - self._unnamed_since[name] < self._linger_seconds]
         return cluster_response([*cds["resources"], *kept])
 
     def _with_standing_clusters(self, cds: Resource) -> Resource:
