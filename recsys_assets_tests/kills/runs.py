@@ -247,25 +247,27 @@ def _carry_on(
     def work_on() -> dict[str, Any]:
         if plant:
             plant()
-        home, position, agreed_at, daemon_from = _here(work), work / "position", None, None
+        home, position, agreed_at = _here(work), work / "position", None
+        # Without the daemon nobody settles: the time that it was away does not count.
+        daemon_at, away = since, 0.0
         usual: dict[str, Any] | None = None
         with watched(home.path, stop):
             for number in range(int(position.read_text()), len(turns)):
                 turn = turns[number]
                 position.write_text(str(number))
                 _do(home, turn)
-                daemon_from = turn.at if daemon_from is None and turn.process == "sensor" else daemon_from
+                if turn.process == "sensor" and agreed_at is None:
+                    away += max(0.0, turn.at - daemon_at - ROUND_SECONDS)
+                    daemon_at = turn.at
                 agreed_at = turn.at if agreed_at is None and not oracle.half_done(home) else agreed_at
                 if like and agreed_at is not None and oracle.standing(home) == like.standing[number]:
                     usual = like.end
                     break
                 if like and agreed_at is not None and _is_over(home, turns, number, agreed_at):
                     break
-        # Without the daemon nobody settles: then the time counts from when it is back.
-        began = since if daemon_from is None else max(since, daemon_from - ROUND_SECONDS)
         problems = oracle.half_done(home) + oracle.contradictions(home) if usual is None else []
         end = usual or oracle.end_of(home)
-        return {"problems": problems, "end": end, "agreed_at": agreed_at, "from": began}
+        return {"problems": problems, "end": end, "agreed_at": agreed_at, "from": since + away}
 
     return work_on
 
