@@ -1,0 +1,36 @@
+"""The real parts that the tests of this folder share: an API server alone, and a whole cluster.
+
+Here: session fixtures that fail, never skip, where a prerequisite is missing. Not here: how the parts are run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.charts import install_definitions
+from cluster.control_plane import ControlPlane
+from cluster.errors import MissingError
+
+HERE = Path(__file__).parent
+TIMEOUT_SECONDS = 1800  # the first test waits for whatever the cluster takes to come up
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for pods and controllers gets more time than what runs in one process."""
+    for item in items:
+        if HERE in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """etcd, kube-apiserver and the controllers on loopback, with the definitions of KServe, Istio and Gateway API."""
+    try:
+        with ControlPlane(tmp_path_factory.mktemp("control-plane"), controllers=True) as plane:
+            install_definitions(plane.api, "kserve", "istio", "gateway-api")
+            yield plane
+    except MissingError as missing:
+        pytest.fail(str(missing), pytrace=False)
