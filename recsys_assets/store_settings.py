@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 # Whoever loads the settings says which of these it uses, so that a guard need not be given what only a training reads.
 Secret = Literal["ledger_url", "feast_registry_url", "online_password"]
 ALL_SECRETS: Final[tuple[Secret, ...]] = ("ledger_url", "feast_registry_url", "online_password")
+LEDGER_ONLY: Final[tuple[Secret, ...]] = ("ledger_url",)
 _URLS: Final = {"ledger_url", "feast_registry_url"}
 _POSTGRES: Final = ("postgresql", "postgres")
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

@@ -12,6 +12,13 @@ from pathlib import Path
 import pytest
 
 from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
+from recsys_assets_tests.stores.fixtures import (  # noqa: F401 - fixtures of every room
+    bucket,
+    database,
+    postgres_server,
+    s3_server,
+    valkey_server,
+)
 
 JOURNEYS = Path(__file__).parent / "journeys"
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from recsys_assets.rollout.ledger import PHASES, Event, Ledger
+from recsys_assets.rollout.ledger import PHASES, Event, Ledger, open_ledger
 from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Stage:
 
     @cached_property
     def ledger(self) -> Ledger:
-        return Ledger(self.settings.path("ledger.db"))
+        return open_ledger(self.settings)
 
     @cached_property
     def platform(self) -> Platform:

@@ -67,9 +67,9 @@ def follow(settings: Settings, webserver: Webserver, kind: Kind, run_id: str, ti
     from recsys_assets.drills.play import LOOK_SECONDS, opened_since
     from recsys_assets.drills.records import kept
     from recsys_assets.drills.webserver import ENDED
-    from recsys_assets.rollout.ledger import Ledger
+    from recsys_assets.rollout.ledger import open_ledger
 
-    ledger, began = Ledger(settings.path("ledger.db")), datetime.now(UTC)
+    ledger, began = open_ledger(settings), datetime.now(UTC)
     seen, deadline = len(ledger.events()), time.monotonic() + timeout_seconds
     while (status := webserver.status(run_id)) not in ENDED and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)

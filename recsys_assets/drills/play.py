@@ -16,7 +16,7 @@ import httpx
 
 from recsys_assets.drills.kinds import Kind
 from recsys_assets.drills.webserver import ENDED, Webserver
-from recsys_assets.rollout.ledger import OPENED, PHASES, Event, Ledger
+from recsys_assets.rollout.ledger import OPENED, PHASES, Event, open_ledger
 from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _run(
     tell: Callable[[str], None],
 ) -> Played:
     """One run of the job `release`, followed to its end."""
-    ledger, began = Ledger(settings.path("ledger.db")), datetime.now(UTC)
+    ledger, began = open_ledger(settings), datetime.now(UTC)
     config = {"ops": {"ranker_model": {"config": {"drill": kind}}}}
     run_id = webserver.launch(RELEASE_JOB, config=config, tags=tags, assets=assets)
     tell(f"{kind}: run {run_id} of the job {RELEASE_JOB} trains, judges and releases the model")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from recsys_assets.drills.reading import DrillRow, drills_in, row_of
-from recsys_assets.rollout.ledger import Ledger
+from recsys_assets.rollout.ledger import open_ledger
 from recsys_assets.rollout.metrics import LogMetrics
 from recsys_assets.settings import Settings
 
@@ -33,7 +33,7 @@ def folder_of(settings: Settings) -> Path:
 def collect(settings: Settings, *, now: datetime) -> list[DrillRow]:
     """Write the rows of drills that ended since, and return all rows, oldest first."""
     metrics = LogMetrics(settings.home)
-    for release_id, (opened, ended) in drills_in(Ledger(settings.path("ledger.db")).events()).items():
+    for release_id, (opened, ended) in drills_in(open_ledger(settings).events()).items():
         path = folder_of(settings) / f"{release_id}.json"
         if ended is None or path.exists() or now < ended.at + timedelta(seconds=SETTLED_SECONDS):
             continue

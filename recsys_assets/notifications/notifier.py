@@ -18,8 +18,9 @@ from pathlib import Path
 from recsys_assets.notifications.delivery import Route, collect, deliver
 from recsys_assets.notifications.outbox import Outbox
 from recsys_assets.notifications.receivers import receivers
-from recsys_assets.rollout.ledger import Ledger
+from recsys_assets.rollout.ledger import open_ledger
 from recsys_assets.settings import ConfigError, Settings, load_settings
+from recsys_assets.store_settings import LEDGER_ONLY
 
 INTERVAL_SECONDS = 0.5
 log = logging.getLogger("recsys_assets.notifier")
@@ -30,7 +31,7 @@ def routes(settings: Settings) -> list[Route]:
     return [
         Route(
             receiver=receiver,
-            ledger=Ledger(settings.path("ledger.db")),
+            ledger=open_ledger(settings),
             outbox=Outbox(settings.path("notifications.db")),
             model_name=settings.model_name,
             ui_url=settings.ui_url,
@@ -60,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     try:
-        found = routes(load_settings(home=given.home))
+        found = routes(load_settings(home=given.home, secrets=LEDGER_ONLY))
     except ConfigError as broken:
         log.error("%s", broken)
         return 2

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 from recsys_assets.notifications.outbox import Outbox, Standing
 from recsys_assets.notifications.receivers import receivers
-from recsys_assets.rollout.ledger import Ledger
+from recsys_assets.rollout.ledger import open_ledger
 from recsys_assets.settings import Settings
 
 
 def standing_lines(settings: Settings) -> Iterator[str]:
     """One line for each webhook; none where nobody is to be told."""
-    outbox, last = Outbox(settings.path("notifications.db")), Ledger(settings.path("ledger.db")).last_seq()
+    outbox, last = Outbox(settings.path("notifications.db")), open_ledger(settings).last_seq()
     for receiver in receivers(settings):
         yield f"notifications to {receiver.name}: {told(outbox.standing(receiver.id), last)}"
 

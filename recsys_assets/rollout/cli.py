@@ -146,9 +146,9 @@ def guard() -> None:
 
 
 def _ledger(settings: Settings) -> Ledger:
-    from recsys_assets.rollout.ledger import Ledger
+    from recsys_assets.rollout.ledger import open_ledger
 
-    return Ledger(settings.path("ledger.db"))
+    return open_ledger(settings)
 
 
 def _desk(settings: Settings) -> Desk:

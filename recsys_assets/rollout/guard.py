@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -30,7 +29,7 @@ from recsys_assets.records import Decision, Phase, Verdict
 from recsys_assets.rollout.act import move, read_state
 from recsys_assets.rollout.breaches import full_verdicts, gateway_verdicts, judge_breach
 from recsys_assets.rollout.guarding import Beat, guard_lock
-from recsys_assets.rollout.ledger import FROZEN, Ledger
+from recsys_assets.rollout.ledger import FROZEN, Ledger, open_ledger
 from recsys_assets.rollout.metrics import LogMetrics, MetricsSource
 from recsys_assets.rollout.outcomes import Scope
 from recsys_assets.rollout.route import RouteBroken, RouteState, stable_service
@@ -146,7 +145,7 @@ def run(post: Post, beat: Beat, *, interval_seconds: float, stop: threading.Even
             watch(post, full=full)
             beat.looked()
             told = ""
-        except (PlatformError, RouteBroken, OSError, sqlite3.Error) as broken:
+        except (PlatformError, RouteBroken, OSError) as broken:
             beat.blind()
             if str(broken) != told:
                 log.error("cannot look: %s", broken)
@@ -158,16 +157,17 @@ def run(post: Post, beat: Beat, *, interval_seconds: float, stop: threading.Even
 def main(argv: list[str] | None = None) -> None:
     from recsys_assets.platform.local.store import open_store
     from recsys_assets.settings import load_settings
+    from recsys_assets.store_settings import LEDGER_ONLY
 
     parser = argparse.ArgumentParser(prog="python -m recsys_assets.rollout.guard", description=__doc__)
     parser.add_argument("--home", type=Path)
     given = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    settings = load_settings(home=given.home)
+    settings = load_settings(home=given.home, secrets=LEDGER_ONLY)
     post = Post(
         model_name=settings.model_name,
         platform=open_store(settings),
-        ledger=Ledger(settings.path("ledger.db")),
+        ledger=open_ledger(settings),
         metrics=LogMetrics(settings.home),
         top_k=settings.serving.top_k,
         clock=lambda: datetime.now(UTC),

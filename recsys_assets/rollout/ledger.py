@@ -1,14 +1,13 @@
 """The append-only record of every release: what happened, when, by whom and why.
 
-Here: SQLite, its rows and the questions asked of them. Not here: decisions; the route object is the truth.
+Here: the rows, the questions asked of them, and where they are kept by the settings. Not here: SQLite and Postgres
+(ledger_sqlite.py, ledger_postgres.py), or decisions: the route object is the truth.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,6 +15,11 @@ from typing import Any, Final
 
 from recsys_assets.records import Phase
 from recsys_assets.rollout.denials import OVERRIDE, denied_at
+from recsys_assets.rollout.ledger_book import Book, LedgerUnavailable, Row, Which
+from recsys_assets.rollout.ledger_sqlite import SqliteBook
+from recsys_assets.settings import ConfigError, Settings
+
+__all__ = ["Audience", "Event", "Ledger", "LedgerUnavailable", "Mark", "ReleaseRow", "open_ledger"]
 
 OPENED, AUDIENCE, MARKED, SETTLED, WAITING = "opened", "audience", "exposures_marked", "settled", "waiting"
 # A person's words, and what a person is asked for.
@@ -23,16 +27,6 @@ APPROVAL_ASKED, APPROVED, PAUSED, RESUMED = "approval_asked", "approved", "pause
 # Neither arm may be trusted: nothing moves until a person looks.
 FROZEN = "frozen"
 PHASES: Final = frozenset(phase.value for phase in Phase)
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, release_id TEXT NOT NULL,
-  kind TEXT NOT NULL, actor TEXT NOT NULL, key TEXT NOT NULL UNIQUE, body TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS by_release ON events (release_id, seq);
-CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON events
-  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON events
-  BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
-"""
 
 
 @dataclass(frozen=True)
@@ -82,40 +76,44 @@ class Mark:
     until: datetime
 
 
-class Ledger:
-    """One file. Reading one that is not there yet finds nothing and makes nothing."""
+def open_ledger(settings: Settings) -> Ledger:
+    """The ledger of these settings: Postgres where a variable with its address is named, else a file of the home."""
+    if settings.stores.ledger_url_env is None:
+        return Ledger(settings.path("ledger.db"))
+    from recsys_assets.rollout.ledger_postgres import PostgresBook
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    if settings.secrets.ledger_url is None:
+        raise ConfigError(f"these settings were read without {settings.stores.ledger_url_env}, which holds the ledger")
+    return Ledger(PostgresBook(settings.secrets.ledger_url.get_secret_value()))
+
+
+class Ledger:
+    """A book of rows, or the file of one. Reading one that is not there yet finds nothing and makes nothing."""
+
+    def __init__(self, book: Path | Book) -> None:
+        self._book = SqliteBook(book) if isinstance(book, Path) else book
 
     def append(
         self, kind: str, *, release_id: str, actor: str, at: datetime, key: str, body: Mapping[str, Any]
     ) -> bool:
         """Write a row; False when the key already stands there."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._connect() as db:
-            db.executescript(_SCHEMA)
-            row = (at.isoformat(), release_id, kind, actor, key, json.dumps(body, sort_keys=True))
-            done = db.execute(
-                "INSERT OR IGNORE INTO events (at, release_id, kind, actor, key, body) VALUES (?, ?, ?, ?, ?, ?)", row
-            )
-            return done.rowcount == 1
+        return self._book.add(Row(at.isoformat(), release_id, kind, actor, key, json.dumps(body, sort_keys=True)))
 
     def has(self, key: str) -> bool:
-        return bool(self._read("WHERE key = ?", (key,)))
+        return bool(self._book.rows(Which.WITH_KEY, key))
 
     def events(self, release_id: str | None = None) -> list[Event]:
         """All rows in order, or those of one release."""
-        return self._read("WHERE release_id = ?", (release_id,)) if release_id else self._read("", ())
+        return self._read(Which.OF_RELEASE, release_id) if release_id else self._read(Which.ALL)
 
     def after(self, seq: int) -> list[Event]:
-        """The rows that came after this one, in order. SQLite has one writer at a time: no row appears before it."""
-        return self._read("WHERE seq > ?", (seq,))
+        """The rows that came after this one, in order. Books have one writer at a time: no row appears before it."""
+        return self._read(Which.AFTER, seq)
 
     def last_seq(self) -> int:
         """The number of the latest row, 0 where there is none."""
-        latest = self._read("WHERE seq = (SELECT max(seq) FROM events)", ())
-        return latest[0].seq if latest else 0
+        latest = self._book.rows(Which.LATEST)
+        return latest[0][0] if latest else 0
 
     def releases(self) -> list[ReleaseRow]:
         """Every release, oldest first, as its latest row tells."""
@@ -167,26 +165,19 @@ class Ledger:
             if event.kind == MARKED
         ]
 
-    def _read(self, where: str, values: tuple[Any, ...]) -> list[Event]:
-        if not self._path.exists():
-            return []
-        with self._connect() as db:
-            db.executescript(_SCHEMA)
-            query = f"SELECT seq, at, release_id, kind, actor, key, body FROM events {where} ORDER BY seq"  # noqa: S608
-            return [
-                Event(seq, datetime.fromisoformat(at), release, kind, actor, key, json.loads(body))
-                for seq, at, release, kind, actor, key, body in db.execute(query, values)
-            ]
-
-    @contextmanager
-    def _connect(self) -> Iterator[sqlite3.Connection]:
-        db = sqlite3.connect(self._path, timeout=10.0)
-        try:
-            with db:
-                db.execute("PRAGMA synchronous = FULL")
-                yield db
-        finally:
-            db.close()
+    def _read(self, which: Which, *values: str | int) -> list[Event]:
+        return [
+            Event(
+                seq,
+                datetime.fromisoformat(row.at),
+                row.release_id,
+                row.kind,
+                row.actor,
+                row.key,
+                json.loads(row.body),
+            )
+            for seq, row in self._book.rows(which, *values)
+        ]
 
 
 def _opened_row(event: Event) -> ReleaseRow:

@@ -34,9 +34,9 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         import polars as pl
 
         from recsys_assets import columns
-        from recsys_assets.rollout.ledger import Ledger
+        from recsys_assets.rollout.ledger import open_ledger
 
-        marks = marks_of(Ledger(settings.path("ledger.db")))
+        marks = marks_of(open_ledger(settings))
         version = tables.overwrite(EXPOSURE_MARKS, pl.DataFrame(marks, schema=columns.EXPOSURE_MARKS))
         return dg.MaterializeResult(metadata={"dagster/row_count": len(marks), "table_version": version})
 

@@ -13,7 +13,7 @@ from recsys_assets.resources.gates import read_gate
 from recsys_assets.rollout.clocks import machine_clock
 from recsys_assets.rollout.desk import Desk
 from recsys_assets.rollout.guarding import guard_lock, is_guarded
-from recsys_assets.rollout.ledger import Ledger
+from recsys_assets.rollout.ledger import open_ledger
 from recsys_assets.rollout.metrics import kept_metrics
 from recsys_assets.rollout.route import RouteState
 from recsys_assets.serving.assets import CHALLENGER_SERVICE, gate_names, gates
@@ -34,7 +34,7 @@ def open_desk(
     return Desk(
         model_name=settings.model_name,
         platform=platform,
-        ledger=Ledger(settings.path("ledger.db")),
+        ledger=open_ledger(settings),
         metrics=kept_metrics(settings.home),
         registry=registry,
         gate=lambda model: offline_gate(settings, instance, model),
