@@ -123,4 +123,4 @@ def _registry(stage: Stage) -> ModelRegistryResource:
 
 
 def _tables(stage: Stage) -> TablesResource:
-    return TablesResource(root=str(stage.settings.path("tables")))
+    return TablesResource.of(stage.settings)

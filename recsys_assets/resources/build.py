@@ -17,7 +17,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
     """What the assets ask for by key: tables, feature_store, tracking, registry, platform."""
     home = str(settings.home)
     return {
-        "tables": TablesResource(root=str(settings.path("tables"))),
+        "tables": TablesResource.of(settings),
         "feature_store": FeatureStoreResource.of(settings),
         "tracking": TrackingResource(home=home, experiment=settings.model_name),
         "registry": ModelRegistryResource(home=home, model_name=settings.model_name),

@@ -6,13 +6,17 @@ Here: reading, writing and the stability of a table's schema. Not here: what any
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 import dagster as dg
 from pydantic import Field
+
+from recsys_assets.settings import Settings
+from recsys_assets.store_settings import S3Settings
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _DAY: Final = "day"
 _ATTEMPTS: Final = 5
+# The library's own patience with a store that is away is three minutes for each request.
+_IMPATIENT: Final = {"max_retries": "6", "retry_timeout": "20s", "connect_timeout": "5s", "timeout": "60s"}
+_AS_POLARS_SAYS: Final = {"max_retries": 6, "retry_timeout_ms": 20_000}
 _FORGETS: Final = "delta.enableExpiredLogCleanup"
 
 
@@ -32,6 +39,10 @@ class TableSchemaChanged(ValueError):  # noqa: N818 - named after what happened
     """The rows do not fit the table, and some of its rows would stay as they are: the message names the columns."""
 
 
+class TablesUnavailable(OSError):  # noqa: N818 - as the platform's and the registry's
+    """The store of the tables does not answer, or refuses: whether a table is there is not known."""
+
+
 class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The tables below one root. `storage_options` are object-store settings, such as `aws_endpoint_url`; what is
     absent there is taken from the process's AWS_* variables by the library itself."""
@@ -39,11 +50,19 @@ class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     root: str
     storage_options: dict[str, str] = Field(default_factory=dict)
 
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The tables of these settings: on S3 where they say so, else below the home folder."""
+        if settings.stores.tables is None:
+            return cls(root=str(settings.path("tables")))
+        return cls(root=settings.stores.tables, storage_options=s3_options(settings.stores.s3))
+
     def exists(self, name: str) -> bool:
         """Whether the table has at least one version."""
         from deltalake import DeltaTable
 
-        return DeltaTable.is_deltatable(self.uri(name), storage_options=self._options())
+        with _answering(self.uri(name)):
+            return DeltaTable.is_deltatable(self.uri(name), storage_options=self._options())
 
     def version(self, name: str) -> int:
         """The newest version, which a training run pins."""
@@ -53,7 +72,9 @@ class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The rows, lazily: a filter on `day` reads only the files of those days."""
         import polars as pl
 
-        return pl.scan_delta(self._open(name, version))
+        return pl.scan_delta(
+            self._open(name, version), storage_options=_AS_POLARS_SAYS if self.storage_options else None
+        )
 
     def read(self, name: str, *, version: int | None = None) -> pl.DataFrame:
         """All rows."""
@@ -177,7 +198,8 @@ class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         if not self.exists(name):
             raise TableMissing(f"table {name} has not been written yet (looked in {self.uri(name)})")
         try:
-            return DeltaTable(self.uri(name), version=version, storage_options=self._options())
+            with _answering(self.uri(name)):
+                return DeltaTable(self.uri(name), version=version, storage_options=self._options())
         except (TableNotFoundError, DeltaError) as absent:
             if version is None:
                 raise
@@ -228,6 +250,32 @@ class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 post_commithook_properties=_all_versions_stay(),
             )
         return DeltaTable(self.uri(name), storage_options=self._options()).version()
+
+
+@contextmanager
+def _answering(uri: str) -> Iterator[None]:
+    """What the store says against it in one line: the library draws it as a coloured tree."""
+    try:
+        yield
+    except OSError as broken:
+        told = " ".join(re.sub(r"\x1b\[[0-9;]*m|\u21b3", "", str(broken)).split())
+        raise TablesUnavailable(f"table {uri}: {told}") from broken
+
+
+def s3_options(s3: S3Settings) -> dict[str, str]:
+    """What the library is told about S3. Credentials are not among it: it finds them in the environment or the role.
+
+    A commit is an object that must not exist yet (`If-None-Match: *`): of two writers one is refused and looks again.
+    """
+    options = {"aws_conditional_put": "etag", **_IMPATIENT}
+    if s3.endpoint_url is not None:
+        options |= {
+            "aws_endpoint_url": s3.endpoint_url,
+            "aws_allow_http": str(s3.endpoint_url.startswith("http:")).lower(),
+        }
+    if s3.region is not None:
+        options["aws_region"] = s3.region
+    return options
 
 
 def _all_versions_stay() -> PostCommitHookProperties:

@@ -29,7 +29,7 @@ def population(settings: Settings) -> tuple[dict[str, frozenset[str]], frozenset
     """What each later user wants, and who is known already: (wanted by user, known users)."""
     if settings.traffic.future is None:
         raise NoVisitorsError(f"{settings.config_file}: traffic.future names no later events to replay")
-    tables = TablesResource(root=str(settings.path("tables")))
+    tables = TablesResource.of(settings)
     history = tables.scan("interactions").select(USER, ITEM).unique().group_by(USER).agg(ITEM).collect()
     seen = {user: frozenset(items) for user, items in history.iter_rows()}
     future = read_interactions(settings, settings.traffic.future)

@@ -1,11 +1,14 @@
 """Tables: what is written comes back, whole days are replaced in one commit, and columns stay what they were.
 
-Here: TablesResource over a real local Delta folder. Not here: what any room stores.
+Here: TablesResource over a real local Delta folder and over a real S3 server. Not here: what any room stores.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -17,14 +20,38 @@ from deltalake import PostCommitHookProperties, write_deltalake
 from polars.testing import assert_frame_equal
 
 from recsys_assets.columns import INTERACTIONS
-from recsys_assets.resources.tables import TableMissing, TableSchemaChanged, TablesResource
+from recsys_assets.resources.tables import (
+    TableMissing,
+    TableSchemaChanged,
+    TablesResource,
+    TablesUnavailable,
+    s3_options,
+)
+from recsys_assets.settings import Settings
+from recsys_assets.store_settings import S3Settings, StoreSettings
+from recsys_assets_tests.stores.servers import REGION, S3, s3
 
 MONDAY, TUESDAY, WEDNESDAY = date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 3)
 
 
 @pytest.fixture
-def tables(tmp_path: Path) -> TablesResource:
+def local_tables(tmp_path: Path) -> TablesResource:
     return TablesResource(root=str(tmp_path / "state" / "tables"))
+
+
+@pytest.fixture(params=["local", "s3"])
+def tables(request: pytest.FixtureRequest) -> TablesResource:
+    """Below a folder, and below a prefix of a bucket; the same claims hold for both."""
+    if request.param == "local":
+        local: TablesResource = request.getfixturevalue("local_tables")
+        return local
+    bucket: str = request.getfixturevalue("bucket")
+    return TablesResource(root=f"{bucket}/state/tables", storage_options=s3_options(on_s3(request)))
+
+
+def on_s3(request: pytest.FixtureRequest) -> S3Settings:
+    server: S3 = request.getfixturevalue("s3_server")
+    return S3Settings(endpoint_url=server.endpoint, region=REGION)
 
 
 def rows(*pairs: tuple[date, str]) -> pl.DataFrame:
@@ -173,8 +200,12 @@ def test_the_small_files_of_days_that_are_over_become_one_and_every_version_stay
 
 
 @pytest.mark.parametrize("way", ["append", "append_new", "overwrite_days", "set_true", "compact"])
-def test_a_version_of_long_ago_is_still_there_after_many_commits(tables: TablesResource, way: str) -> None:
-    """The library's own rule is to forget commits of 30 days ago whenever it writes a checkpoint, here every third."""
+def test_a_version_of_long_ago_is_still_there_after_many_commits(local_tables: TablesResource, way: str) -> None:
+    """The library's own rule is to forget commits of 30 days ago whenever it writes a checkpoint, here every third.
+
+    Locally only: nobody can make an object on S3 old.
+    """
+    tables = local_tables
     first = rows((MONDAY, "first")).with_columns(seen=False)
     Path(tables.uri("visits")).mkdir(parents=True)
     often = {"delta.checkpointInterval": "3"}
@@ -197,3 +228,58 @@ def test_a_version_of_long_ago_is_still_there_after_many_commits(tables: TablesR
         elif way == "compact":
             tables.compact("visits", before=WEDNESDAY, most=1)
     assert content(tables, version=0) == {(MONDAY, "first")}
+
+
+def test_the_settings_say_where_the_tables_are(settings: Settings) -> None:
+    assert TablesResource.of(settings).root == str(settings.path("tables"))
+    stores = StoreSettings(tables="s3://lake/recsys", s3=S3Settings(endpoint_url="http://s3:8333", region="eu-west-1"))
+    tables = TablesResource.of(settings.model_copy(update={"stores": stores}))
+    assert tables.uri("visits") == "s3://lake/recsys/visits"
+    assert tables.storage_options["aws_conditional_put"] == "etag"
+    assert tables.storage_options["aws_endpoint_url"] == "http://s3:8333"
+    assert not [name for name in tables.storage_options if "key" in name or "secret" in name]
+
+
+def test_of_processes_that_append_at_once_to_s3_none_loses_a_row(bucket: str, s3_server: S3) -> None:
+    """Without a conditional put the later commit would silently stand in the place of the earlier one."""
+    options = s3_options(S3Settings(endpoint_url=s3_server.endpoint, region=REGION))
+    tables = TablesResource(root=f"{bucket}/t", storage_options=options)
+    tables.append("visits", rows((MONDAY, "first")))
+    code = (
+        "import sys, json, polars as pl; from datetime import date;"
+        "from recsys_assets.resources.tables import TablesResource;"
+        "t = TablesResource(root=sys.argv[1], storage_options=json.loads(sys.argv[2]));"
+        "day = date(2024, 1, 1);"
+        "[t.append('visits', pl.DataFrame({'day': [day], 'who': [f'{sys.argv[3]}{n}']})) for n in range(8)]"
+    )
+    words = [[sys.executable, "-c", code, tables.root, json.dumps(options), name] for name in "ab"]
+    writers = [subprocess.Popen(each) for each in words]
+    assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
+    who = [name for _, name in content(tables)]
+    assert sorted(who) == sorted(["first", *(f"{name}{n}" for name in "ab" for n in range(8))])
+    assert tables.version("visits") == 16
+
+
+def test_a_store_that_is_away_or_refuses_is_unavailable_and_never_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3(tmp_path) as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        options = s3_options(S3Settings(endpoint_url=server.endpoint, region=REGION)) | {"max_retries": "1"}
+        tables = TablesResource(root=f"{server.make('lake')}/t", storage_options=options)
+        tables.append("visits", rows((MONDAY, "ann")))
+        elsewhere = TablesResource(root="s3://nowhere/t", storage_options=options)
+        with pytest.raises(TablesUnavailable, match="NoSuchBucket"):
+            elsewhere.exists("visits")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+        with pytest.raises(TablesUnavailable, match="SignatureDoesNotMatch") as told:
+            tables.exists("visits")
+        assert "\x1b" not in str(told.value)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.environment["AWS_SECRET_ACCESS_KEY"])
+        server.server.kill()
+        for ask in (tables.exists, tables.read, tables.version, lambda name: tables.append(name, rows())):
+            with pytest.raises(TablesUnavailable, match="s3://lake/t/visits"):
+                ask("visits")
+        server.server.start()
+        assert content(tables) == {(MONDAY, "ann")}
