@@ -62,8 +62,20 @@ class Invalid(PlatformError):  # noqa: N818
         self.field, self.rule = field, rule
 
 
+class Refused(Invalid):
+    """An admission webhook or policy of the platform said no; nothing was stored. `rule` is what it said."""
+
+
+class Forbidden(PlatformError):  # noqa: N818
+    """The platform does not let this identity do that."""
+
+
 class Unavailable(PlatformError):  # noqa: N818
     """The platform itself does not answer. It says nothing about the object."""
+
+
+class Missing(Unavailable):
+    """The platform lacks what the object needs to be stored at all, such as its kind; `reason` names it."""
 
 
 @dataclass(frozen=True)
