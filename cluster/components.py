@@ -77,7 +77,7 @@ def apiserver(at: Addresses, files: Files) -> list[str | Path]:
         f"--service-account-signing-key-file={files.service_accounts.key}",
         f"--kubelet-client-certificate={files.kubelet_client.certificate}",
         f"--kubelet-client-key={files.kubelet_client.key}",
-        "--kubelet-preferred-address-types=InternalIP",
+        f"--kubelet-certificate-authority={files.authority}", "--kubelet-preferred-address-types=InternalIP",
         f"--proxy-client-cert-file={files.aggregator.certificate}", f"--proxy-client-key-file={files.aggregator.key}",
         f"--requestheader-client-ca-file={files.authority}", "--requestheader-allowed-names=aggregator",
         "--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
-import json
 import socket
 import time
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cluster import components
+from cluster.access import Access
 from cluster.api import Api
 from cluster.build import ensure_built
 from cluster.components import Addresses, Files
@@ -27,7 +27,7 @@ READY_SECONDS = 300.0  # 3 to 6 s on a quiet machine; builds and benchmarks may 
 ADMIN_GROUP = "system:masters"
 
 
-class ControlPlane:
+class ControlPlane(Access):
     """A context manager: an API server that is ready on entry, and gone with its data's processes on exit.
 
     >>> with ControlPlane(tmp_path, controllers=True) as plane:  # doctest: +SKIP
@@ -37,6 +37,7 @@ class ControlPlane:
     def __init__(self, state: Path, *, controllers: bool = False, addresses: Addresses | None = None) -> None:
         self.state = state
         self.addresses = addresses or loopback_addresses()
+        self.server = self.addresses.server
         self.ready_seconds = 0.0
         self._controllers = controllers
         self._processes: dict[str, Process] = {}
@@ -65,33 +66,10 @@ class ControlPlane:
         """The certificate of a person who may do everything."""
         return self.authority.issue("admin", "admin", [ADMIN_GROUP])
 
-    @cached_property
-    def api(self) -> Api:
-        """The API server as the admin, for what installing takes."""
-        return Api(self.addresses.server, self.authority.certificate, self.admin)
-
-    @property
-    def server(self) -> str:
-        """The URL of the API server."""
-        return self.addresses.server
-
-    @property
-    def kubeconfig(self) -> Path:
-        """The admin's kubeconfig."""
-        return self._files.kubeconfigs["admin"]
-
     @property
     def processes(self) -> dict[str, Process]:
         """The running parts by name."""
         return dict(self._processes)
-
-    def kubeconfig_of_service_account(self, namespace: str, name: str, lifetime_seconds: int = 3600) -> Path:
-        """A kubeconfig with a token that the API server issued for this service account: RBAC is tried, not read."""
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
-        asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
-        answer = self.api.request("POST", path, json.dumps(asked | {"spec": {"expirationSeconds": lifetime_seconds}}))
-        target = self.state / f"{namespace}.{name}.kubeconfig"
-        return write_kubeconfig(target, self.server, self.authority.certificate, answer["status"]["token"])
 
     def resident_bytes(self) -> dict[str, int]:
         """Resident memory of each part."""

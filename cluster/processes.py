@@ -31,6 +31,11 @@ class Process:
         """The process id while it runs."""
         return self._running.pid if self._running is not None and self._running.poll() is None else None
 
+    @property
+    def child(self) -> int | None:
+        """The process id that was started last, whether or not it still runs."""
+        return self._running.pid if self._running is not None else None
+
     def start(self) -> None:
         """Start it with its output in the log."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
