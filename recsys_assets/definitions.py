@@ -22,6 +22,7 @@ from recsys_assets.features import checks as feature_checks
 from recsys_assets.interactions import assets as interactions
 from recsys_assets.interactions import sensors as interaction_sensors
 from recsys_assets.resources.build import build_resources
+from recsys_assets.resources.executor import executor_of
 from recsys_assets.rollout import assets as rollout
 from recsys_assets.rollout import jobs as rollout_jobs
 from recsys_assets.rollout import marks as rollout_marks
@@ -59,8 +60,7 @@ def _assembled(settings: Settings, resource_overrides: Mapping[str, Any]) -> dg.
         ],
         schedules=[*rollout_schedules.build_schedules(settings), *drill_schedules.build_schedules(settings)],
         resources={**build_resources(settings), **resource_overrides},
-        # One machine: steps of a run share the imports of one process.
-        executor=dg.in_process_executor,
+        executor=executor_of(settings),
     )
 
 

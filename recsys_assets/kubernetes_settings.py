@@ -104,6 +104,9 @@ class KubernetesSettings(_Section):
     # A role that is not named here has these sizes.
     resources: Resources = Resources()
     resources_by_role: dict[Role, Resources] = Field(default_factory=dict)
+    # Steps of a run are pods of their own, so many at once; one that is not named has what the run launcher gives.
+    resources_by_step: dict[str, Resources] = Field(default_factory=dict)
+    concurrent_steps: int = Field(default=4, ge=1)
     autoscaling: Autoscaling = Autoscaling()
     connect_timeout_seconds: float = Field(default=3.0, gt=0)
     request_timeout_seconds: float = Field(default=15.0, gt=0)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _WORD = {AT_ONCE: "a person's word"}
+# Ticks and words are seconds of work: on a cluster, too, they run where the run does, not in a pod for each step.
+AT_HAND = dg.in_process_executor
 SHADOW_COMPARISON, CANARY, CHAMPION = "shadow_comparison", "canary", "champion"
 EXPOSURE_MARKS = "exposure_marks"
 RELEASE_JOB, ADVANCE_JOB, COLLECT_JOB = "release", "advance_release", "collect_feedback"
@@ -69,12 +71,14 @@ def build_jobs(settings: Settings) -> list[Any]:
         dg.define_asset_job(
             ADVANCE_JOB,
             selection=dg.AssetSelection.assets(SHADOW_COMPARISON, CANARY, CHAMPION),
+            executor_def=AT_HAND,
             description="Move the release under way on by one tick; the canary sensor starts this.",
         ),
         dg.define_asset_job(
             COLLECT_JOB,
             selection=dg.AssetSelection.assets(EXPOSURE_MARKS, "exposures", "feedback"),
             tags={"recsys-assets/writes": "feedback"},
+            executor_def=AT_HAND,
             description="What was shown and what users did with it, from the logs into tables.",
         ),
         *_person_jobs(settings),
@@ -100,7 +104,12 @@ def _approve(settings: Settings) -> dg.JobDefinition:
         _said(context, lambda desk: approve(desk, config.release_id, who=config.who, why=config.why), settings)
         context.log.info(f"{config.release_id}: approved by {config.who}")
 
-    @dg.job(name=APPROVE_JOB, tags=_WORD, description="Let the release that waits for it go to everybody.")
+    @dg.job(
+        name=APPROVE_JOB,
+        executor_def=AT_HAND,
+        tags=_WORD,
+        description="Let the release that waits for it go to everybody.",
+    )
     def approve_release() -> None:
         approve_it()
 
@@ -116,7 +125,7 @@ def _steer(settings: Settings, job: str, word: Literal["pause", "resume", "rollb
         _said(context, lambda desk: say(desk, config.release_id, who=config.who, why=config.why), settings)
         context.log.info(f"{config.release_id}: {job} by {config.who}")
 
-    @dg.job(name=job, tags=_WORD, description=what)
+    @dg.job(name=job, executor_def=AT_HAND, tags=_WORD, description=what)
     def steer_release() -> None:
         steer_it()
 
@@ -134,7 +143,11 @@ def _override(settings: Settings) -> dg.JobDefinition:
         digest, until = _said(context, say, settings)
         context.log.info(f"{digest} may be released until {until.isoformat(timespec='seconds')}")
 
-    @dg.job(tags=_WORD, description="Let a digest that was rolled back be released again, for some time.")
+    @dg.job(
+        executor_def=AT_HAND,
+        tags=_WORD,
+        description="Let a digest that was rolled back be released again, for some time.",
+    )
     def override_rolled_back_digest() -> None:
         override_it()
 

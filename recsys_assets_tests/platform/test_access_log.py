@@ -84,3 +84,20 @@ def test_since_finds_the_same_rows_in_a_long_file_as_a_filter_does(tmp_path: Pat
     for since in (NOON, NOON + timedelta(hours=5, seconds=1), times[-1], times[-1] + timedelta(seconds=1)):
         expected = [str(i) for i, at in enumerate(times) if at >= since]
         assert read_gateway_requests(tmp_path, since=since)["request_id"].to_list() == expected
+
+
+def test_the_name_of_istios_cluster_tells_the_service(tmp_path: Path) -> None:
+    istio = line(cluster="outbound|80||films-v2-predictor.recsys.svc.cluster.local", service=None)
+    assert read_gateway_requests(write(tmp_path, istio))["cluster"].to_list() == ["films-v2"]
+
+
+def test_the_logs_of_several_gateway_pods_are_one(tmp_path: Path) -> None:
+    """Each pod has a folder: here one has moved a log aside, and one has gone for good."""
+    for pod, name, request in (("a", "access-1.jsonl", "r1"), ("a", "access.jsonl", "r2"), ("b", "access.jsonl", "r3")):
+        (tmp_path / pod).mkdir(exist_ok=True)
+        (tmp_path / pod / name).write_text(line(request))
+    assert sorted(read_gateway_requests(tmp_path)["request_id"]) == ["r1", "r2", "r3"]
+
+
+def test_a_gateway_that_is_asked_what_it_does_served_nobody(tmp_path: Path) -> None:
+    assert read_gateway_requests(write(tmp_path, line(route="recsys-route"))).is_empty()

@@ -14,6 +14,15 @@
 {{- fail (printf "settings.kubernetes.image is %s, but image says %s: leave one of them out" . (include "recsys.image" $)) }}
 {{- end }}
 {{- end }}
+{{- range $key, $ours := dict "name" "recsys-gateway" "service" "recsys-gateway" "namespace" .Release.Namespace }}
+{{- $theirs := get ($kubernetes.gateway | default dict) $key | default $ours }}
+{{- if ne $theirs $ours }}
+{{- fail (printf "settings.kubernetes.gateway.%s is %s, but this chart's gateway has %s" $key $theirs $ours) }}
+{{- end }}
+{{- end }}
+{{- if (($kubernetes.gateway | default dict).labels) }}
+{{- fail "settings.kubernetes.gateway.labels: this chart's gateway has its own, leave them out" }}
+{{- end }}
 {{- $port := ($kubernetes.gateway | default dict).port | default 80 | int }}
 {{- if ne $port (int .Values.gateway.service.port) }}
 {{- fail (printf "settings.kubernetes.gateway.port is %d, but gateway.service.port is %d" $port (int .Values.gateway.service.port)) }}

@@ -23,7 +23,11 @@ _MOVED_ASIDE: Final = "access*.jsonl*"
 _OTHERS: Final = (".gz", ".zst", ".tmp", ".lock")
 # Lines stand in the order in which requests ended; none takes longer than this.
 _LONGEST: Final = timedelta(minutes=2)
-_NOT_RECOMMENDATIONS: Final = frozenset({"feedback", "refused", None, "", "-"})
+# `recsys-route` is how a gateway on Kubernetes is asked what it does.
+_NOT_RECOMMENDATIONS: Final = frozenset({"feedback", "refused", "recsys-route", None, "", "-"})
+# How Istio names the cluster of a Service: `outbound|80||films-v1-predictor.recsys.svc.cluster.local`.
+_ISTIO: Final = "outbound"
+_PREDICTOR: Final = "-predictor"
 _SMALL: Final = 1 << 16
 
 
@@ -38,6 +42,13 @@ def read_gateway_requests(folder: Path, since: datetime | None = None) -> pl.Dat
 
 
 def _files(folder: Path, since: datetime | None) -> Sequence[Path]:
+    """The files of this folder, and of one folder below it for each gateway pod: several that write one file of a
+    network file system would tear it."""
+    pods = sorted(path for path in folder.glob("*") if path.is_dir())
+    return [path for each in (folder, *pods) for path in _files_of_one(each, since)]
+
+
+def _files_of_one(folder: Path, since: datetime | None) -> Sequence[Path]:
     """The present log last, before it those moved aside, oldest first; without those last written before `since`."""
     moved = []
     for path in folder.glob(_MOVED_ASIDE):
@@ -93,7 +104,7 @@ def _parsed(lines: Iterable[bytes]) -> Iterable[Mapping[str, Any]]:
 
 
 def _row(line: Mapping[str, Any]) -> tuple[Any, ...]:
-    cluster = line.get("service") or str(line.get("cluster") or "").split("|")[0] or None
+    cluster = line.get("service") or _service(str(line.get("cluster") or "")) or None
     micros = line.get("duration_us")
     return (
         line.get("request_id"),
@@ -106,6 +117,11 @@ def _row(line: Mapping[str, Any]) -> tuple[Any, ...]:
         line.get("model_version"),
         line.get("rung"),
     )
+
+
+def _service(cluster: str) -> str:
+    direction, *_, host = cluster.split("|") if "|" in cluster else (cluster, "")
+    return host.split(".")[0].removesuffix(_PREDICTOR) if direction == _ISTIO else direction
 
 
 def _time(line: Mapping[str, Any]) -> datetime:
