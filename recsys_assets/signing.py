@@ -19,6 +19,8 @@ from typing import Any, Final
 
 SIGNATURE: Final = "bundle.sig"
 MANIFEST: Final = "manifest.json"
+# What was proven of a bundle stands beside its folder, under its name and this.
+ATTESTATION_SUFFIX: Final = ".attestation.json"
 # Two identities: training signs what it made, the promoter says what was proven of it.
 BUNDLE_KEY: Final = "bundle_signing"
 RELEASE_KEY: Final = "release_signing"

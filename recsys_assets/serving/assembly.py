@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from recsys_assets.features.online import OnlineReader, OnlineStoreUnavailable
+from recsys_assets.features.online import OnlineStoreUnavailable, open_reader
 from recsys_assets.serving.app import Served
 from recsys_assets.serving.exposures import ExposureLog
 from recsys_assets.serving.faults import FAULTS, Faults
@@ -32,7 +33,7 @@ def assemble(options: Options, manifest: Manifest, recommender: Recommender) -> 
     service = options.service or f"{manifest.model}-v{manifest.version}"
     pulse = Pulse(time.monotonic)
     lookups = OnlineLookups(
-        OnlineReader(options.online_store),
+        open_reader(options.online_store, password=_password(options.online_password_env)),
         timeout_ms=options.online_timeout_ms,
         failures=(OnlineStoreUnavailable,),
         now=time.monotonic,
@@ -53,12 +54,18 @@ def assemble(options: Options, manifest: Manifest, recommender: Recommender) -> 
             pulse=pulse,
         ),
         known_users=recommender.users(),
-        exposures=ExposureLog(options.home / "logs" / "exposures" / f"{service}.jsonl"),
+        exposures=ExposureLog(options.home / "logs" / "exposures" / f"{options.replica or service}.jsonl"),
         faults=_faults(options, service),
         metrics=ServerMetrics(model=manifest.model, model_version=manifest.version),
         deadline_seconds=options.deadline_ms / 1_000,
         now=lambda: datetime.now(UTC),
     )
+
+
+def _password(variable: str | None) -> str | None:
+    if variable is not None and variable not in os.environ:
+        raise SystemExit(f"environment: {variable} is not set, though --online-password-env names it")
+    return None if variable is None else os.environ[variable]
 
 
 def _faults(options: Options, service: str) -> Faults:

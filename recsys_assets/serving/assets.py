@@ -182,6 +182,7 @@ def _deployed(
     registry: ModelRegistryResource,
     passed: dict[str, Verdict],
 ) -> "Deployed":
+    from recsys_assets.bundle_store import StoreError
     from recsys_assets.platform.interface import PlatformError
     from recsys_assets.serving.deploy import deploy
     from recsys_assets.signing import BundleRefused
@@ -192,6 +193,8 @@ def _deployed(
         return deploy(genuine, settings, platform, gates=passed)
     except BundleRefused as refused:
         raise dg.Failure(f"bundle refused: {refused}", allow_retries=False) from refused
+    except StoreError as failed:
+        raise dg.Failure(f"bundle store: {type(failed).__name__}: {failed}") from failed
     except PlatformError as refused:
         raise dg.Failure(f"platform: {type(refused).__name__}: {refused}") from refused
 

@@ -18,6 +18,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from recsys_assets.records import ModelVersion, Outcome, Verdict
 from recsys_assets.signing import (
+    ATTESTATION_SUFFIX,
     MANIFEST,
     RELEASE_KEY,
     BundleRefused,
@@ -31,7 +32,6 @@ from recsys_assets.signing import (
     write_aside,
 )
 
-SUFFIX: Final = ".attestation.json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "https://recsys-assets.dev/attestation/offline-gate/v1"
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
@@ -98,7 +98,7 @@ class Statement(_Part):
 
 def attestation_path(bundle: Path) -> Path:
     """Where a bundle's attestation stands: beside the folder, which stays as it was signed."""
-    return bundle.with_name(bundle.name + SUFFIX)
+    return bundle.with_name(bundle.name + ATTESTATION_SUFFIX)
 
 
 def digest_of(value: Any) -> str:

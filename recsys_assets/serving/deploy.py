@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from recsys_assets.bundle_store import open_bundles
 from recsys_assets.platform.interface import INFERENCE_SERVICE, Manifest, NotFound, Platform, ServiceStatus
 from recsys_assets.recommender.bundle import read_golden
 from recsys_assets.records import ModelVersion, Verdict
 from recsys_assets.serving import verdicts
-from recsys_assets.serving.attestation import attest, vouch
+from recsys_assets.serving.attestation import attest, attestation_path, vouch
 from recsys_assets.serving.manifests import inference_service
+from recsys_assets.serving.pods import pod_of
 from recsys_assets.serving.probe import Observed, observe
 from recsys_assets.settings import Settings
 from recsys_assets.signing import BundleRefused, KeyMissing
@@ -40,11 +42,13 @@ def deploy(model: ModelVersion, settings: Settings, platform: Platform, *, gates
     """Make the service of this version real and look at it. Running it again changes nothing that already stands.
 
     `gates` is every offline verdict by its name. Raises BundleRefused before anything is applied where one did not pass
-    or where the bundle is not exactly the one that was registered.
+    or where the bundle is not exactly the one that was registered, and StoreError where the store that the settings
+    name does not keep it.
     """
     bundle, keys = settings.path("bundles", model.version), settings.path("keys")
     attest(model, gates, bundle=bundle, keys=keys, at=datetime.now(UTC))
     vouch(model, bundle=bundle, keys=keys, checks=gates)
+    keep(model, settings, bundle)
     applied = apply(model, settings, platform, bundle)
     generation = int(applied["metadata"]["generation"])
     deadline = time.monotonic() + settings.serving.ready_timeout_seconds
@@ -64,8 +68,18 @@ def deploy(model: ModelVersion, settings: Settings, platform: Platform, *, gates
     return Deployed(applied, generation, status, observed, said)
 
 
+def keep(model: ModelVersion, settings: Settings, bundle: Path) -> None:
+    """Put bundle and attestation where servers fetch them; on a shared disk they stand already."""
+    if settings.stores.bundles is None:
+        return
+    store = open_bundles(settings.stores)
+    store.put(model.version, bundle)
+    store.put_attestation(model.version, attestation_path(bundle))
+
+
 def apply(model: ModelVersion, settings: Settings, platform: Platform, bundle: Path) -> Manifest:
     """Store the manifest over exactly the one that stands there now."""
+    place = open_bundles(settings.stores).uri(model.version) if settings.stores.bundles else str(bundle)
     manifest = inference_service(
         model,
         role="challenger",
@@ -75,6 +89,7 @@ def apply(model: ModelVersion, settings: Settings, platform: Platform, bundle: P
         online_timeout_ms=settings.serving.online_store_timeout_ms,
         deadline_ms=settings.serving.latency_budget_ms * 0.8,
         drills=settings.serving.drills,
+        pod=pod_of(model, settings, bundle=place),
     )
     standing = platform.get(INFERENCE_SERVICE, model.service_name)
     expected = None if standing is None else str(standing["metadata"]["resourceVersion"])

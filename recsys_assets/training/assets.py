@@ -210,6 +210,7 @@ def _train_and_register(
     run: TrackedRun,
     settings: Settings,
 ) -> "tuple[ModelVersion, Trained, dict[str, Any]]":
+    from recsys_assets.bundle_store import open_bundles
     from recsys_assets.features.views import FEATURE_SERVICE
     from recsys_assets.training.cuts import Cuts
     from recsys_assets.training.fitting import Recipe
@@ -251,6 +252,7 @@ def _train_and_register(
     run.log_params({**recipe.params, "seed": recipe.seed, "seeds": recipe.seeds})
     run.log_tables(pins.tables, tables.root)
     run.log_points("ndcg_at_10", trained.curve)
-    model = publish(trained.fitted, facts, home=settings.home, registry=registry, run=run)
+    bundles = open_bundles(settings.stores) if settings.stores.bundles else None
+    model = publish(trained.fitted, facts, home=settings.home, registry=registry, run=run, bundles=bundles)
     registry.set_alias("challenger", model.version)
     return model, trained, model_metadata(model, trained, tuned, registry, run, settings)

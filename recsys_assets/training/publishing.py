@@ -44,6 +44,12 @@ class Run(Protocol):
     def log_bundle(self, bundle: Path, *, features: Sequence[str], digest: str) -> None: ...
 
 
+class Bundles(Protocol):
+    """What is used of the store that servers fetch from (bundle_store.py)."""
+
+    def put(self, version: str, bundle: Path) -> None: ...
+
+
 class Registry(Protocol):
     """What is used of the model registry."""
 
@@ -79,8 +85,20 @@ class Fitted:
     release: Recommender
 
 
-def publish(fitted: Fitted, facts: Facts, *, home: Path, registry: Registry, run: Run) -> ModelVersion:
-    """Write, check and register; return the version, or the one that an earlier attempt of this run registered."""
+def publish(
+    fitted: Fitted, facts: Facts, *, home: Path, registry: Registry, run: Run, bundles: Bundles | None = None
+) -> ModelVersion:
+    """Write, check and register; return the version, or the one that an earlier attempt of this run registered.
+
+    `bundles` gets it only then: before, the number may yet be another's, and there a version is written once.
+    """
+    model = _registered(fitted, facts, home=home, registry=registry, run=run)
+    if bundles is not None:
+        bundles.put(model.version, home / BUNDLES / model.version)
+    return model
+
+
+def _registered(fitted: Fitted, facts: Facts, *, home: Path, registry: Registry, run: Run) -> ModelVersion:
     with _one_at_a_time(home):
         version = registry.next_version()
         for _ in range(ATTEMPTS):
