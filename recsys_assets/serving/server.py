@@ -85,6 +85,8 @@ def parse_options(arguments: list[str]) -> Options:
 
     if given.replica and "/" in given.replica:
         parser.error("--replica must be a plain name")
+    if given.online_password_env and given.online_password_env not in os.environ:
+        parser.error(f"--online-password-env: {given.online_password_env} is not set")
     home = given.home.absolute()
     cache = (given.bundle_cache or home / "bundle-cache").absolute()
     remote = given.bundle if is_remote(given.bundle) else None
