@@ -5,15 +5,9 @@ Here: which pages, and waiting until they are drawn. Run it from the project's r
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -22,33 +16,9 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.settings import Settings, load_settings
+from recsys_assets_tests.journeys.chromium import chromium
 
 PICTURES = Path(__file__).parent / "pictures"
-FLAGS = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-]
-
-
-@contextmanager
-def browser(width: int, height: int) -> Iterator[WebDriver]:
-    with tempfile.TemporaryDirectory() as profile:
-        options = webdriver.ChromeOptions()
-        for flag in (*FLAGS, f"--window-size={width},{height}", f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        # Named, so that Selenium does not look for a driver on the web.
-        driver = webdriver.Chrome(options=options, service=Service(executable_path=shutil.which("chromedriver")))
-        try:
-            yield driver
-        finally:
-            driver.quit()
 
 
 def opened(driver: WebDriver, url: str, *, until: str) -> None:
@@ -98,14 +68,14 @@ def plot(driver: WebDriver, page: str, number: int, name: str) -> None:
 def main() -> int:
     settings: Settings = load_settings()
     ui = f"http://{settings.serving.host}:{settings.serving.dagster_port}"
-    with browser(1900, 1100) as driver:
+    with chromium(1900, 1100) as driver:
         lineage(driver, ui)
-    with browser(1400, 1000) as driver:
+    with chromium(1400, 1000) as driver:
         at = when_rolled_back(settings, "canary_is_not_worse") + 5_000
         plot(driver, f"{ui}/assets/canary?view=events&asOf={at}", 0, "canary")
         opened(driver, f"{ui}/assets/evaluation_report?view=checks", until="no_slice_lost")
         keep(driver, "checks")
-    with browser(1280, 1150) as driver:
+    with chromium(1280, 1150) as driver:
         opened(driver, settings.path("reports", "2", "evaluation.html").as_uri(), until="Verdicts")
         keep(driver, "report")
     return 0

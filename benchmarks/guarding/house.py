@@ -7,10 +7,9 @@ What the guard needs none of is left out: MLflow and Dagster. The desk's gate sa
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
@@ -34,35 +33,13 @@ from recsys_assets.rollout.route import RouteState
 from recsys_assets.rollout.tick import open_release, tick
 from recsys_assets.serving.manifests import inference_service
 from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
+from recsys_assets_tests.rollout.aliases import Aliases
 from recsys_assets_tests.serving.bundles import AS_OF, DAYS, START, interactions, record, signed_bundle
 
 ACTOR = "benchmark"
 STABLE, CANARY = "1", "2"
 PORTS = 20
 WAIT_SECONDS = 90.0
-
-
-@dataclass
-class Aliases:
-    """The registry's aliases in memory: what a registry does has no part in how fast a weight goes."""
-
-    known: dict[str, ModelVersion]
-    now: dict[str, str] = field(default_factory=dict)
-
-    def set_alias(self, alias: Literal["champion", "challenger"], version: str) -> None:
-        self.now[alias] = version
-
-    def drop_alias(self, alias: Literal["champion", "challenger"]) -> None:
-        self.now.pop(alias, None)
-
-    def champion(self) -> ModelVersion | None:
-        return self.known.get(self.now.get("champion", ""))
-
-    def challenger(self) -> ModelVersion | None:
-        return self.known.get(self.now.get("challenger", ""))
-
-    def versions(self) -> list[ModelVersion]:
-        return list(self.known.values())
 
 
 def make_settings(folder: Path, first_port: int, plan: dict[str, Any]) -> Settings:

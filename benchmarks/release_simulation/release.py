@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.rollout.outcomes import ALL_BP
 from recsys_assets.rollout.start import open_release
 from recsys_assets.rollout.tick import tick
+from recsys_assets_tests.rollout.aliases import Aliases
 
 PLAN = AnalysisPlan(
     steps_bp=(1_000, 2_500, 5_000),
@@ -64,29 +65,6 @@ class Ended:
     ticks: int
     weights: tuple[tuple[float, float], ...]
     why: str = ""
-
-
-@dataclass
-class Aliases:
-    """The registry's aliases, in memory."""
-
-    versions_by_name: dict[str, ModelVersion]
-    now: dict[str, str] = field(default_factory=dict)
-
-    def set_alias(self, alias: Literal["champion", "challenger"], version: str) -> None:
-        self.now[alias] = version
-
-    def drop_alias(self, alias: Literal["champion", "challenger"]) -> None:
-        self.now.pop(alias, None)
-
-    def champion(self) -> ModelVersion | None:
-        return self.versions_by_name.get(self.now.get("champion", ""))
-
-    def challenger(self) -> ModelVersion | None:
-        return self.versions_by_name.get(self.now.get("challenger", ""))
-
-    def versions(self) -> list[ModelVersion]:
-        return list(self.versions_by_name.values())
 
 
 @dataclass

@@ -8,7 +8,6 @@ Only the webserver runs: no daemon, no gateway, no model server.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,25 +35,15 @@ from recsys_assets.rollout.phases import decide
 from recsys_assets.rollout.route import virtual_service
 from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
 from recsys_assets_tests.conftest import free_ports
+from recsys_assets_tests.journeys.chromium import chromium
 from recsys_assets_tests.journeys.house import eventually
 from recsys_assets_tests.rollout.build import route, world
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
 
-ARGUMENTS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--window-size=1400,900",
-)
 RELEASE = "rel-2"
+WINDOW = (1400, 900)
 PAGE_SECONDS = 60
 
 
@@ -105,24 +94,6 @@ def _answers(settings: Settings) -> bool:
         return httpx.get(f"{settings.ui_url}/server_info", timeout=5).is_success
     except httpx.TransportError:
         return False
-
-
-@contextmanager
-def browser() -> Iterator[WebDriver]:
-    """Chromium with a fresh profile."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    with tempfile.TemporaryDirectory() as profile:
-        options = webdriver.ChromeOptions()
-        options.binary_location = str(shutil.which("chromium"))
-        for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
-            options.add_argument(argument)
-        driver = webdriver.Chrome(options=options, service=Service(str(shutil.which("chromedriver"))))
-        try:
-            yield driver
-        finally:
-            driver.quit()
 
 
 def follow_the_question(driver: WebDriver, settings: Settings) -> None:
@@ -179,7 +150,7 @@ def main() -> int:
         settings = settings.model_copy(update={"serving": serving})
         home.adopt(settings)
         let_it_wait(settings)
-        with webserver(settings), browser() as driver:
+        with webserver(settings), chromium(*WINDOW) as driver:
             follow_the_question(driver, settings)
             fill_in(driver, who="ann", why="looked at the slices")
             eventually(lambda: can_launch(driver), seconds=PAGE_SECONDS, what="a valid config")

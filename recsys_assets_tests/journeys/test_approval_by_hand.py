@@ -14,6 +14,7 @@ from recsys_assets import home
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.settings import Settings
 from recsys_assets_tests.journeys import launchpad
+from recsys_assets_tests.journeys.chromium import chromium
 from recsys_assets_tests.journeys.house import eventually
 
 pytestmark = [
@@ -33,7 +34,7 @@ def test_a_release_is_approved_in_the_launchpad_by_a_person_who_gives_a_name(
         monkeypatch.setenv(name, value)
     launchpad.let_it_wait(settings)
     ledger = Ledger(settings.path("ledger.db"))
-    with launchpad.webserver(settings), launchpad.browser() as driver:
+    with launchpad.webserver(settings), chromium(*launchpad.WINDOW) as driver:
         launchpad.follow_the_question(driver, settings)
         eventually(lambda: not launchpad.can_launch(driver), seconds=60, what="a config without a name is refused")
         launchpad.fill_in(driver, who="ann", why="looked at the slices")

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recsys_assets.evaluation.check_names import check_names
+from recsys_assets_tests.journeys.chromium import chromium
 from recsys_assets_tests.journeys.dagster_api import DagsterApi
 from recsys_assets_tests.journeys.house import Story, eventually
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
     pytest.mark.timeout(400),
-    pytest.mark.skipif(CHROMIUM is None, reason="no `chromium` on the PATH: the UI cannot be opened"),
-    pytest.mark.skipif(DRIVER is None, reason="no `chromedriver` on the PATH: the browser cannot be driven"),
+    pytest.mark.skipif(shutil.which("chromium") is None, reason="no `chromium` on the PATH: the UI cannot be opened"),
+    pytest.mark.skipif(shutil.which("chromedriver") is None, reason="no `chromedriver`: Chromium cannot be driven"),
 ]
 ROOMS = {
     "interactions": {"interactions", "items", "users"},
@@ -34,37 +34,14 @@ ROOMS = {
     "serving": {"challenger_service", "exposures", "feedback"},
     "rollout": {"shadow_comparison", "canary", "champion", "exposure_marks", "drill_report"},
 }
-ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1600,1200",
-)
 PAGE_SECONDS = 60
 ENDS = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
 @pytest.fixture(scope="module")
-def browser(running: DagsterApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDriver]:
-    """A browser with a fresh profile: nothing may stand between a first visit and the page."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.options import Options
-    from selenium.webdriver.chrome.service import Service
-
-    options = Options()
-    options.binary_location = str(CHROMIUM)
-    for argument in (*ARGUMENTS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options=options, service=Service(str(DRIVER)))
-    try:
+def browser(running: DagsterApi) -> Iterator[WebDriver]:
+    with chromium(1600, 1200) as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 def click(browser: WebDriver, label: str) -> None:

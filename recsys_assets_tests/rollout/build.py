@@ -25,6 +25,7 @@ from recsys_assets.serving.assets import gate_names
 from recsys_assets.serving.attestation import attest
 from recsys_assets.settings import load_settings
 from recsys_assets.signing import manifest_digest, sign_bundle
+from recsys_assets_tests.rollout.aliases import Aliases
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 STEPS = (1_000, 2_500, 5_000)
@@ -203,30 +204,6 @@ class FixedMetrics:
 
 
 @dataclass
-class Aliases:
-    """The registry's aliases, kept in memory."""
-
-    known: dict[str, ModelVersion]
-    now: dict[str, str] = field(default_factory=dict)
-    registered: tuple[str, ...] = ("1", "2")
-
-    def set_alias(self, alias: Literal["champion", "challenger"], version: str) -> None:
-        self.now[alias] = version
-
-    def drop_alias(self, alias: Literal["champion", "challenger"]) -> None:
-        self.now.pop(alias, None)
-
-    def champion(self) -> ModelVersion | None:
-        return self.known.get(self.now.get("champion", ""))
-
-    def challenger(self) -> ModelVersion | None:
-        return self.known.get(self.now.get("challenger", ""))
-
-    def versions(self) -> list[ModelVersion]:
-        return [self.known[version] for version in self.registered]
-
-
-@dataclass
 class Clock:
     at: float = 0.0
 
@@ -265,7 +242,7 @@ def desk(tmp_path: Path, logs: Logs | None = None, **changes: Any) -> tuple[Desk
         "platform": store,
         "ledger": Ledger(tmp_path / "ledger.db"),
         "metrics": FixedMetrics(logs or Rows().logs()),
-        "registry": Aliases({v: model(v) for v in "123"}, {"challenger": "2"}),
+        "registry": Aliases({v: model(v) for v in "123"}, {"challenger": "2"}, ("1", "2")),
         "gate": lambda of: verdict("offline_gate", version=of.version),
         "top_k": 10,
         "clock": clock,
