@@ -72,12 +72,17 @@ class Api:
         except (OSError, http.client.HTTPException, ApiError):
             return False
 
-    def apply(self, document: dict[str, Any]) -> Any:
-        """Server-side apply of one object, of any kind that the server knows; fields of others are taken over."""
+    def apply(self, document: dict[str, Any], namespace: str = "default") -> Any:
+        """Server-side apply of one object, of any kind that the server knows; fields of others are taken over.
+
+        `namespace` is for an object that lives in one and names none, as charts leave it.
+        """
+        if self._resource(document["apiVersion"], document["kind"])[1]:
+            document = document | {"metadata": {"namespace": namespace} | document["metadata"]}
         path = f"{self.path_of(document)}?fieldManager={FIELD_MANAGER}&force=true"
         return self.request("PATCH", path, json.dumps(document), "application/apply-patch+yaml")
 
-    def apply_text(self, text: str) -> None:
+    def apply_text(self, text: str, namespace: str = "default") -> None:
         """Apply every document of a YAML text, definitions and namespaces before what needs them."""
         documents = [each for each in yaml.load_all(text, YAML) if each]
         first = [each for each in documents if each["kind"] in ("CustomResourceDefinition", "Namespace")]
@@ -88,7 +93,7 @@ class Api:
                 self.wait_established(document["metadata"]["name"])
         for document in documents:
             if document not in first:
-                self.apply(document)
+                self.apply(document, namespace)
 
     def wait_established(self, name: str, timeout_seconds: float = 300) -> None:
         """Wait until objects of a definition can be sent."""
@@ -105,7 +110,7 @@ class Api:
         version, kind, metadata = document["apiVersion"], document["kind"], document["metadata"]
         plural, namespaced = self._resource(version, kind)
         prefix = f"/api/{version}" if "/" not in version else f"/apis/{version}"
-        within = f"/namespaces/{metadata.get('namespace', 'default')}" if namespaced else ""
+        within = f"/namespaces/{metadata['namespace']}" if namespaced else ""
         return f"{prefix}{within}/{plural}/{metadata['name']}"
 
     def _resource(self, version: str, kind: str) -> tuple[str, bool]:

@@ -18,8 +18,8 @@ from cluster.errors import NotReadyError
 from cluster.host import check_prerequisites, free_number
 from cluster.layout import RUNTIME_SOCKET_LIMIT, Layout
 from cluster.node import import_image
-from cluster.part_images import write_archives
-from cluster.versions import ALL_TOOLS
+from cluster.part_images import node_archives
+from cluster.versions import NODE_TOOLS
 
 STOP_SECONDS = 120.0
 REPOSITORY = Path(__file__).parent.parent
@@ -42,15 +42,15 @@ class Cluster(Access):
 
     def __enter__(self) -> Cluster:
         check_prerequisites()
-        ensure_built(ALL_TOOLS)
+        ensure_built(NODE_TOOLS)
         self.state.mkdir(parents=True, exist_ok=True)
         self.layout = Layout(self.state, free_number())
         self.server = self.layout.addresses.server
         if len(os.fsencode(self.layout.runtime_socket)) > RUNTIME_SOCKET_LIMIT:
             raise NotReadyError(f"the path of the state folder is too long for a socket: {self.state}")
-        archives = write_archives()
         started = time.monotonic()
-        command = [sys.executable, "-m", "cluster.holder", str(self.state), str(self.layout.number), str(archives)]
+        archives = [str(path) for path in node_archives()]
+        command = [sys.executable, "-m", "cluster.holder", str(self.state), str(self.layout.number), *archives]
         self._holder = subprocess.Popen(
             command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )

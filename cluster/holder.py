@@ -25,7 +25,7 @@ from cluster.processes import poll
 BRING_UP_SECONDS = 3 * READY_SECONDS
 
 
-def hold(at: Layout, archives: Path) -> None:
+def hold(at: Layout, archives: list[Path]) -> None:
     """Bring the cluster up, say so in one line, wait for the end of the input, take everything down."""
     with ExitStack() as undo:
         undo.callback(_remove_data, at)
@@ -44,10 +44,10 @@ def hold(at: Layout, archives: Path) -> None:
 
 
 @contextmanager
-def _namespaces(at: Layout, archives: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _namespaces(at: Layout, archives: list[Path]) -> Iterator[subprocess.Popen[bytes]]:
     at.logs.mkdir(parents=True, exist_ok=True)
     flags = ["--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child=SIGKILL", "--mount-proc"]
-    inner = [sys.executable, "-m", "cluster.node", str(at.state), str(at.number), str(archives)]
+    inner = [sys.executable, "-m", "cluster.node", str(at.state), str(at.number), *map(str, archives)]
     with (at.logs / "node.log").open("ab") as log:
         started = subprocess.Popen(["unshare", *flags, *inner], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
@@ -84,11 +84,11 @@ def _stop(_signal: int, _frame: object) -> None:
 
 
 def main() -> None:
-    """`python -m cluster.holder STATE NUMBER ARCHIVES`."""
+    """`python -m cluster.holder STATE NUMBER [ARCHIVE ...]`."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("state", type=Path)
     parser.add_argument("number", type=int)
-    parser.add_argument("archives", type=Path)
+    parser.add_argument("archives", type=Path, nargs="*")
     asked = parser.parse_args()
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the test run, which then closes the input

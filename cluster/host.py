@@ -75,7 +75,7 @@ def control_groups(at: Layout) -> Iterator[None]:
     roots = [
         folder / at.cgroup.lstrip("/")
         for folder in CGROUPS.iterdir()
-        if not folder.is_symlink() and (folder / "cgroup.procs").exists() and folder.name != "unified"
+        if not folder.is_symlink() and (folder / "cgroup.procs").exists()
     ]
     for root in roots:
         root.mkdir()

@@ -27,7 +27,7 @@ SUPERVISE_SECONDS = 0.2
 class Node:
     """Everything that runs inside the namespaces."""
 
-    def __init__(self, at: Layout, archives: Path) -> None:
+    def __init__(self, at: Layout, archives: list[Path]) -> None:
         self._at = at
         self._archives = archives
         self._plane = ControlPlane(at.state, controllers=True, addresses=at.addresses)
@@ -78,7 +78,7 @@ class Node:
         self._start("containerd", ["containerd", "--config", config]).wait_until(self._runtime_answers, READY_SECONDS)
 
     def _images(self) -> None:
-        for archive in sorted(self._archives.glob("*.tar")):
+        for archive in self._archives:
             import_image(self._at.runtime_socket, archive)
 
     def _control_plane(self) -> None:
@@ -174,11 +174,11 @@ def _end_at_once(_signal: int, _frame: object) -> None:
 
 
 def main() -> None:
-    """`python -m cluster.node STATE NUMBER ARCHIVES`, as the first process of new namespaces."""
+    """`python -m cluster.node STATE NUMBER [ARCHIVE ...]`, as the first process of new namespaces."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("state", type=Path)
     parser.add_argument("number", type=int)
-    parser.add_argument("archives", type=Path)
+    parser.add_argument("archives", type=Path, nargs="*")
     asked = parser.parse_args()
     at = Layout(asked.state, asked.number)
     signal.signal(signal.SIGTERM, _end_at_once)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cluster.charts import ISTIO_BOOTSTRAP
 from cluster.errors import MissingError
@@ -26,19 +27,31 @@ PROXY_IMAGE = f"{ISTIO_HUB}/proxyv2:{ISTIOD.version}"
 APPLETS = ("sh", "cat", "echo", "env", "httpd", "id", "kill", "ls", "nc", "nslookup", "sleep", "tail", "touch", "wget")
 
 
-def write_archives() -> Path:
-    """The folder with an archive per image; written again where a file that goes into one is another than before."""
-    images = [_pause(), _busybox(), _coredns(), _kserve(), _pilot(), _proxy()]
-    stamp = hashlib.sha256(repr([_described(image) for image in images]).encode()).hexdigest()[:16]
-    folder = cache_folder() / "images" / stamp
-    if not folder.is_dir():
-        aside = folder.with_name(f".{stamp}.partial")
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        for number, image in enumerate(images):
-            image.write(aside / f"{number}.tar")
-        aside.rename(folder)
-    return folder
+def node_archives() -> list[Path]:
+    """The archives that a bare node needs: pause, CoreDNS, and busybox for tests."""
+    return [_archive(image) for image in (_pause(), _busybox(), _coredns())]
+
+
+def kserve_archives() -> list[Path]:
+    """The archive of KServe's manager."""
+    return [_archive(_kserve())]
+
+
+def istio_archives() -> list[Path]:
+    """The archives of istiod and of its gateway proxy."""
+    return [_archive(_pilot()), _archive(_proxy())]
+
+
+def _archive(image: Image) -> Path:
+    """The archive in the cache; written again where a file that goes into it is another than before."""
+    stamp = hashlib.sha256(repr(_described(image)).encode()).hexdigest()[:16]
+    name = image.reference.rsplit("/", 1)[1].replace(":", "-")
+    path = cache_folder() / "images" / f"{name}-{stamp}.tar"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=path.parent) as aside:
+            image.write(Path(aside) / path.name).replace(path)
+    return path
 
 
 def _described(image: Image) -> object:

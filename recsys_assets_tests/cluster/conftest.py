@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from cluster.addons import install_coredns, install_istio, install_kserve
 from cluster.charts import install_definitions
+from cluster.cluster import Cluster
 from cluster.control_plane import ControlPlane
 from cluster.errors import MissingError
 
 HERE = Path(__file__).parent
+VALUES = HERE.parents[1] / "helm_values"
 TIMEOUT_SECONDS = 1800  # the first test waits for whatever the cluster takes to come up
 
 
@@ -34,3 +37,22 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
             yield plane
     except MissingError as missing:
         pytest.fail(str(missing), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A node with real containers and CoreDNS, and nothing else on it."""
+    try:
+        with Cluster(tmp_path_factory.mktemp("cluster")) as running:
+            install_coredns(running)
+            yield running
+    except MissingError as missing:
+        pytest.fail(str(missing), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def cluster(node: Cluster) -> Cluster:
+    """The node with KServe and istiod, installed with the values that this repository gives to their charts."""
+    install_istio(node, [VALUES / "istiod.yaml", VALUES / "istiod-plain-envoy.yaml"])
+    install_kserve(node, [VALUES / "kserve.yaml"])
+    return node
