@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from recsys_assets import home
 from recsys_assets.notifications.receivers import receivers
 from recsys_assets.platform.local import stack
-from recsys_assets.settings import Settings
+from recsys_assets.settings import ConfigError, Settings
 
 
 def start_everything(settings: Settings) -> Iterator[str]:
     """Start the stack and yield what to tell: the addresses, once they answer."""
+    _refuse_elsewhere(settings)
     receivers(settings)  # raises ConfigError for what the notifier would die of
     home.adopt(settings)
     yield f"starting on {settings.home} ..."
@@ -30,5 +31,14 @@ def start_everything(settings: Settings) -> Iterator[str]:
 
 def stop_everything(settings: Settings) -> None:
     """Stop all processes of this home."""
+    _refuse_elsewhere(settings)
     if settings.home.exists():
         stack.stop(settings)
+
+
+def _refuse_elsewhere(settings: Settings) -> None:
+    if settings.platform != "local":
+        raise ConfigError(
+            f"{settings.config_file}: platform {settings.platform}: its chart starts and stops everything there; "
+            "`up` and `down` are for this machine"
+        )

@@ -62,7 +62,7 @@ def refuse_unless_ready(settings: Settings, webserver: Webserver, state: RouteSt
         raise DrillRefused("there is no champion yet; a drill needs one to fall back to")
     if not state.phase.is_end:
         raise DrillRefused(f"a release is under way: {state.release.release_id} is {state.phase.value}")
-    gateway = f"http://{settings.serving.host}:{settings.serving.gateway_port}"
+    gateway = settings.gateway_url
     try:
         answered = httpx.post(
             f"{gateway}/v1/models/{settings.model_name}:predict",
@@ -79,12 +79,12 @@ def refuse_unless_ready(settings: Settings, webserver: Webserver, state: RouteSt
 
 def route_now(settings: Settings) -> RouteState | None:
     """The release on the route, or None where there is none."""
-    from recsys_assets.platform.local.store import open_store
+    from recsys_assets.platform.build import has_platform, open_platform
     from recsys_assets.rollout.act import read_state
 
-    if not settings.path("platform", "manifests.db").exists():
+    if not has_platform(settings):
         return None
-    return read_state(open_store(settings), settings.model_name)
+    return read_state(open_platform(settings), settings.model_name)
 
 
 def play(

@@ -37,6 +37,9 @@ class Webserver:
 
     @classmethod
     def of(cls, settings: Settings) -> Webserver:
+        """On one machine by its port, whatever address people are given."""
+        if settings.platform == "kubernetes":
+            return cls(settings.ui_url)
         return cls(f"http://{settings.serving.host}:{settings.serving.dagster_port}")
 
     def launch(

@@ -1,4 +1,4 @@
-"""The platform as a Dagster resource, and the start of the local stack on demand.
+"""The platform as a Dagster resource, and what must run before it is used.
 
 Here: settings turned into a Platform. Not here: what a platform does (`recsys_assets/platform`).
 """
@@ -26,15 +26,24 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def connect(self) -> Platform:
         """The platform that the settings name. Opens nothing that is not there yet but its own store."""
-        from recsys_assets.platform.local.store import open_store
+        from recsys_assets.platform.build import open_platform
 
-        return open_store(self.settings())
+        return open_platform(self.settings())
 
     def ensure_running(self, *more: str) -> None:
-        """Start the core stack (supervisor, reconciler, gateway, collector), and `more` programs, where not running."""
-        from recsys_assets.platform.local import stack
+        """Start the core stack (supervisor, reconciler, gateway, collector), and `more` programs, where not running.
 
-        stack.start(self.settings(), (*stack.CORE, *more))
+        On a cluster all of that is installed, or it is not: raises Missing that names what is not there.
+        """
+        settings = self.settings()
+        if settings.platform == "kubernetes":
+            from recsys_assets.platform.kubernetes.installed import require_installed
+
+            require_installed(settings.kubernetes)
+        else:
+            from recsys_assets.platform.local import stack
+
+            stack.start(settings, (*stack.CORE, *more))
 
     def get(self, kind: str, name: str) -> Manifest | None:
         return self.connect().get(kind, name)

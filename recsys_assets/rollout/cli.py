@@ -153,7 +153,7 @@ def _ledger(settings: Settings) -> Ledger:
 
 def _desk(settings: Settings) -> Desk:
     """A desk without Dagster: a person's word needs no gate, so this one never passes."""
-    from recsys_assets.platform.local.store import open_store
+    from recsys_assets.platform.build import open_platform
     from recsys_assets.records import Outcome, Verdict
     from recsys_assets.resources.registry import ModelRegistryResource
     from recsys_assets.rollout.desk import Desk
@@ -161,7 +161,7 @@ def _desk(settings: Settings) -> Desk:
 
     return Desk(
         model_name=settings.model_name,
-        platform=open_store(settings),
+        platform=open_platform(settings),
         ledger=_ledger(settings),
         metrics=LogMetrics(settings.home),
         registry=ModelRegistryResource(home=str(settings.home), model_name=settings.model_name),
@@ -178,15 +178,15 @@ def _desk(settings: Settings) -> Desk:
 
 def _live_audience(settings: Settings, release_id: str) -> list[Audience]:
     """Who has seen what so far, of the release that is on the route."""
-    from recsys_assets.platform.local.store import open_store
+    from recsys_assets.platform.build import has_platform, open_platform
     from recsys_assets.rollout.act import read_state
     from recsys_assets.rollout.ledger import Audience
     from recsys_assets.rollout.metrics import LogMetrics
     from recsys_assets.rollout.settle import audience
 
-    if not settings.path("platform", "manifests.db").exists():
+    if not has_platform(settings):
         return []
-    state = read_state(open_store(settings), settings.model_name)
+    state = read_state(open_platform(settings), settings.model_name)
     if state is None or state.release.release_id != release_id or not state.weights:
         return []
     since = state.weights[0].since

@@ -155,7 +155,7 @@ def run(post: Post, beat: Beat, *, interval_seconds: float, stop: threading.Even
 
 
 def main(argv: list[str] | None = None) -> None:
-    from recsys_assets.platform.local.store import open_store
+    from recsys_assets.platform.build import open_platform
     from recsys_assets.settings import load_settings
     from recsys_assets.store_settings import LEDGER_ONLY
 
@@ -166,7 +166,7 @@ def main(argv: list[str] | None = None) -> None:
     settings = load_settings(home=given.home, secrets=LEDGER_ONLY)
     post = Post(
         model_name=settings.model_name,
-        platform=open_store(settings),
+        platform=open_platform(settings),
         ledger=open_ledger(settings),
         metrics=LogMetrics(settings.home),
         top_k=settings.serving.top_k,

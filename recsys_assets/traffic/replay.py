@@ -41,7 +41,7 @@ def run(settings: Settings, *, rate: float, users: int, seed: int, quiet: bool =
     """Replay `users` visits at `rate` a second; returns the counts."""
     wanted, known = population(settings)
     visitors = draw_visitors(wanted, known, count=users, new_share=NEW_USERS_SHARE, seed=seed, run=uuid.uuid4().hex[:8])
-    gateway = f"http://{settings.serving.host}:{settings.serving.gateway_port}"
+    gateway = settings.gateway_url
 
     def progress(tally: Tally) -> None:
         if not quiet:

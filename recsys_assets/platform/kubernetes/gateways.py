@@ -99,6 +99,8 @@ def _answered(status: int, body: str) -> tuple[str, dict[str, int]]:
     if status != 200:
         raise ValueError(status)
     told = json.loads(body)
+    if "revision" not in told:
+        told = json.loads(told["error"])  # the gateway's format of all that it answers by itself
     return str(told["revision"]), {str(name): int(bp) for name, bp in told["weights"].items()}
 
 

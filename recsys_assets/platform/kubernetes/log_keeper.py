@@ -1,6 +1,6 @@
 """Keeps the access log of one gateway pod bounded, and removes what gateway pods that are gone have left for too long.
 
-Here: `python -m recsys_assets.platform.kubernetes.log_keeper`, beside Envoy in its pod. Not here: the moving aside, which
+Here: `python -m recsys_assets.platform.kubernetes.log_keeper`, beside Envoy in its pod. Not here: the moving aside, that
 is the local gateway's (platform/local/rotation.py), or reading.
 """
 

@@ -145,7 +145,7 @@ def _refused(split: Split) -> Entry:
     return {
         "name": REFUSED_ENTRY,
         "match": [{"uri": {"regex": model_paths(split.route)}}],
-        "directResponse": {"status": 400, "body": {"string": json.dumps({"error": why})}},
+        "directResponse": {"status": 400, "body": {"string": why}},
     }
 
 
