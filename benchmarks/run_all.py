@@ -1,7 +1,7 @@
 """Every benchmark that needs nothing but the project, one after another: `make bench`.
 
 Here: the order, the short ones first; all take some three hours of two cores. Not here: clicks_pipeline.py, which needs
-a data set that the project does not have; the kills (`make drill`) and the mutants (`make mutants`), hours by themselves.
+a data set that is not the project's; the kills (`make drill`) and the mutants (`make mutants`), which take hours.
 """
 
 from __future__ import annotations
