@@ -418,6 +418,13 @@ def _given_dagster_home(raw: Mapping[str, Any]) -> str | None:
     return os.environ.get("DAGSTER_HOME") or None if raw.get("platform") == "kubernetes" else None
 
 
+def secret_variable(name: str) -> str:
+    """What a variable that a setting names holds. Raises ConfigError."""
+    if value := os.environ.get(name, ""):
+        return value
+    raise ConfigError(f"environment: {name} is not set, though a setting names it")
+
+
 def _config_path() -> Path:
     if named := os.environ.get("RECSYS_CONFIG"):
         return Path(named)

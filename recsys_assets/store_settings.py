@@ -18,6 +18,7 @@ Secret = Literal["ledger_url", "feast_registry_url", "online_password"]
 ALL_SECRETS: Final[tuple[Secret, ...]] = ("ledger_url", "feast_registry_url", "online_password")
 LEDGER_ONLY: Final[tuple[Secret, ...]] = ("ledger_url",)
 _URLS: Final = {"ledger_url", "feast_registry_url"}
+_NO_COMMA: Final = {"online_password"}
 _POSTGRES: Final = ("postgresql", "postgres")
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -142,6 +143,8 @@ def read_secrets(
             errors.append(f"environment: {name} is not set, though stores.{secret}_env names it")
         elif secret in _URLS and not _is_postgres(value):
             errors.append(f"environment: {name} must be an address like postgresql://user:password@host:5432/database")
+        elif secret in _NO_COMMA and "," in value:
+            errors.append(f"environment: {name} holds a comma, which Feast's connection string cannot carry")
         else:
             found[secret] = SecretStr(value)
     return StoreSecrets(**found), errors

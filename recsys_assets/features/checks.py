@@ -85,12 +85,11 @@ def _equal() -> dg.AssetChecksDefinition:
 
 def _compare(tables: TablesResource, store: FeatureStoreResource, view: View, key: str) -> "list[Verdict]":
     from recsys_assets.features import verdicts
-    from recsys_assets.features.online import OnlineReader
 
     newest = newest_rows(tables, view, key)
     sample = newest.gather_every(max(newest.height // _SAMPLE, 1))
     ids = sample[key].to_list()
-    reader = OnlineReader(store.online_path, view=view)
+    reader = store.reader(view)
     direct = [reader.read(entity, _TIMEOUT_MS) for entity in ids]
     offline = sample.to_dicts()
     bare = sample.drop("event_time").to_dicts()

@@ -1,7 +1,8 @@
 """One user's newest features out of Feast's SQLite online store, read-only and before a deadline.
 
-Here: a reader that imports neither Feast (five seconds) nor pandas, for the model server. Not here: writing, or what
-to do when the store does not answer. A parity test holds it to Feast's own SDK, value by value.
+Here: a reader that imports neither Feast (five seconds) nor pandas, for the model server, and the choice between it and
+that of Redis (online_redis.py). Not here: writing, or what to do when the store does not answer. A parity test holds
+both to Feast's own SDK, value by value.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
+
+from recsys_assets.store_settings import redis_address
 
 # Feast's ValueType.STRING, as its serialized entity keys (version 3) carry it.
 _STRING: Final = 2
 # As in features/views.py, which a test compares; importing it would bring Polars into every model server.
-_PROJECT: Final = "recsys_assets"
-_KEYS: Final = {"user_features": "user_id", "item_features": "item_id"}
+PROJECT: Final = "recsys_assets"
+KEYS: Final = {"user_features": "user_id", "item_features": "item_id"}
 # Number, name and protobuf type of the fields of Feast's Value that our views use.
 _SCALARS: Final = ((2, "string_val", 9), (4, "int64_val", 3), (5, "double_val", 1))
 _LISTS: Final = ((12, "string_list_val", "StringList", 9), (15, "double_list_val", "DoubleList", 1))
@@ -31,19 +34,41 @@ class OnlineStoreUnavailable(RuntimeError):  # noqa: N818 - the name says which 
     """The online store is missing, locked, too slow or not readable; the message says which."""
 
 
+View = Literal["user_features", "item_features"]
+
+
+class ReadsRows(Protocol):
+    """What the readers of all stores have in common."""
+
+    def read_user(self, user_id: str, timeout_ms: float) -> dict[str, Any] | None:
+        """The user's features by name, with `event_time` (UTC) up to which they know; None for an unknown user."""
+
+    def read(self, entity: str, timeout_ms: float) -> dict[str, Any] | None:
+        """The row of this view's entity; OnlineStoreUnavailable when there is no answer before the deadline."""
+
+
+def open_reader(place: Path | str, *, password: str | None = None, view: View = "user_features") -> ReadsRows:
+    """The reader of a store: `redis://host:port/db`, or a file of SQLite. Nothing is connected yet."""
+    if isinstance(place, str) and "://" in place:
+        from recsys_assets.features.online_redis import RedisReader
+
+        return RedisReader(redis_address(place), password=password, view=view)
+    return OnlineReader(place, view=view)
+
+
 class OnlineReader:
     """Reads one user's row. It keeps no connection: a store that was moved or removed is seen at once.
 
     The deadline covers waiting for locks and the query's own work; a disk that hangs inside one read is not covered.
     """
 
-    def __init__(self, path: Path | str, *, view: Literal["user_features", "item_features"] = "user_features") -> None:
+    def __init__(self, path: Path | str, *, view: View = "user_features") -> None:
         self._path = Path(path).absolute()
         self._uri = self._path.as_uri() + "?mode=ro"
-        _message_class()  # built now, as the first request would have to wait for it
-        self._key = _KEYS[view]
+        message_class()  # built now, as the first request would have to wait for it
+        self._key = KEYS[view]
         # One of our own two names, never a caller's; SQLite takes no parameter in the place of a table.
-        self._query = f'SELECT feature_name, value, event_ts FROM "{_PROJECT}_{view}" WHERE entity_key = ?'  # noqa: S608
+        self._query = f'SELECT feature_name, value, event_ts FROM "{PROJECT}_{view}" WHERE entity_key = ?'  # noqa: S608
 
     def read_user(self, user_id: str, timeout_ms: float) -> dict[str, Any] | None:
         """The user's features by name, with `event_time` (UTC) up to which they know; None for an unknown user."""
@@ -83,16 +108,16 @@ def entity_key(name: str, value: str) -> bytes:
 def _decode(rows: Iterable[tuple[str, bytes, float]]) -> dict[str, Any] | None:
     values: dict[str, Any] = {}
     for name, encoded, stamp in rows:
-        values[name] = _value(encoded)
+        values[name] = decode_value(encoded)
         # Feast stores the UTC wall time as if it were local time; this undoes exactly that.
         values["event_time"] = datetime.fromtimestamp(int(stamp)).replace(tzinfo=UTC)  # noqa: DTZ006
     return values or None
 
 
-def _value(encoded: bytes) -> Any:
+def decode_value(encoded: bytes) -> Any:
     from google.protobuf.message import DecodeError
 
-    message = _message_class()()
+    message = message_class()()
     try:
         message.ParseFromString(encoded)
     except DecodeError as broken:
@@ -105,7 +130,7 @@ def _value(encoded: bytes) -> Any:
 
 
 @cache
-def _message_class() -> Any:
+def message_class() -> Any:
     """The part of Feast's `Value` that our views use, in a pool of its own so that it never meets Feast's."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 

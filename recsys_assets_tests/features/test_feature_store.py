@@ -112,7 +112,7 @@ def test_the_reader_needs_neither_feast_nor_polars():
 
 
 def test_the_readers_names_are_those_of_the_views():
-    assert (online._PROJECT, online._KEYS) == (PROJECT, KEYS)
+    assert (online.PROJECT, online.KEYS) == (PROJECT, KEYS)
 
 
 @pytest.fixture
