@@ -21,7 +21,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from recsys_assets.kubernetes_settings import KubernetesSettings
 from recsys_assets.records import AnalysisPlan
-from recsys_assets.store_settings import ALL_SECRETS, Secret, StoreSecrets, StoreSettings, named_variables, read_secrets
+from recsys_assets.store_settings import (
+    ALL_SECRETS,
+    Secret,
+    StoreSecrets,
+    StoreSettings,
+    missing_on_a_cluster,
+    named_variables,
+    read_secrets,
+)
 
 PACKAGED_CONFIG = Path(__file__).parent / "movielens.yaml"
 TimeUnit = Literal["iso", "s", "ms", "us"]
@@ -380,6 +388,9 @@ def load_settings(
     errors = _unknown_variables(named_variables(stores).values())
     found, missing = read_secrets(stores, os.environ, secrets)
     errors += missing
+    if raw.get("platform") == "kubernetes":
+        needed = missing_on_a_cluster(stores)
+        errors += [f"{chosen}: stores.{name}: must be set on platform kubernetes" for name in needed]
     reserved = sorted(_RESERVED & raw.keys())
     errors += [f"{chosen}: {name} cannot be set in the file" for name in reserved]
     values = {k: v for k, v in raw.items() if k not in reserved} | {

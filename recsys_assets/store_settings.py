@@ -18,6 +18,7 @@ Secret = Literal["ledger_url", "feast_registry_url", "online_password"]
 ALL_SECRETS: Final[tuple[Secret, ...]] = ("ledger_url", "feast_registry_url", "online_password")
 LEDGER_ONLY: Final[tuple[Secret, ...]] = ("ledger_url",)
 _URLS: Final = {"ledger_url", "feast_registry_url"}
+_SERVERS: Final = ("tables", "ledger_url_env", "feast_registry_url_env", "online", "mlflow")
 _NO_COMMA: Final = {"online_password"}
 _POSTGRES: Final = ("postgresql", "postgres")
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -127,6 +128,14 @@ def named_variables(raw: Mapping[str, Any]) -> dict[Secret, str]:
     """The variables that a raw section names, before anything of it was validated."""
     named = {secret: raw.get(f"{secret}_env") for secret in ALL_SECRETS}
     return {secret: name for secret, name in named.items() if isinstance(name, str)}
+
+
+def missing_on_a_cluster(raw: Mapping[str, Any]) -> list[str]:
+    """What a raw section must still name where pods of several machines write at once: files do not stand that.
+
+    SQLite's locks and its write-ahead log do not hold on a volume that machines share, and Delta's commits neither.
+    """
+    return [name for name in _SERVERS if raw.get(name) is None]
 
 
 def read_secrets(

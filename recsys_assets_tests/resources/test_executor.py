@@ -18,11 +18,19 @@ kubernetes:
   concurrent_steps: 2
   resources_by_step:
     ranker_model: {cpu: "2", memory: 4Gi, cpu_limit: null, memory_limit: 8Gi}
+stores:
+  tables: s3://lake/tables
+  ledger_url_env: LEDGER_URL
+  feast_registry_url_env: FEAST_REGISTRY_URL
+  online: redis://valkey:6379/0
+  mlflow: http://mlflow:5000
 """
 
 
 @pytest.fixture
-def on_a_cluster(tmp_path: Path) -> Settings:
+def on_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in ("LEDGER_URL", "FEAST_REGISTRY_URL"):
+        monkeypatch.setenv(name, "postgresql://recsys@postgres/recsys")
     config = tmp_path / "recsys.yaml"
     config.write_text(PACKAGED_CONFIG.read_text(encoding="utf-8") + SECTION, encoding="utf-8")
     return load_settings(home=tmp_path / "home", config=config)

@@ -23,8 +23,8 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def loaded(tmp_path: Path, stores: Any, **more: Any) -> Settings:
-    raw = yaml.safe_load(PACKAGED_CONFIG.read_text()) | {"stores": stores}
+def loaded(tmp_path: Path, stores: Any, *, platform: str = "local", **more: Any) -> Settings:
+    raw = yaml.safe_load(PACKAGED_CONFIG.read_text()) | {"stores": stores, "platform": platform}
     path = tmp_path / "recsys.yaml"
     path.write_text(yaml.safe_dump(raw))
     return load_settings(home=tmp_path / "home", config=path, **more)
@@ -189,3 +189,24 @@ def test_on_one_machine_a_dagster_home_of_another_project_is_not_ours(
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "theirs"))
     assert loaded(tmp_path, {}).dagster_home == tmp_path / "home" / "dagster"
+
+
+def test_on_a_cluster_no_state_is_left_in_files_that_several_pods_would_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ConfigError) as told:
+        loaded(tmp_path, {"online": "redis://cache:6379/0"}, platform="kubernetes")
+    for name in ("tables", "ledger_url_env", "feast_registry_url_env", "mlflow"):
+        assert f"stores.{name}: must be set on platform kubernetes" in str(told.value)
+    assert "stores.online:" not in str(told.value)
+    monkeypatch.setenv("RECSYS_LEDGER_URL", LEDGER)
+    whole = {
+        "tables": "s3://lake/tables",
+        "ledger_url_env": "RECSYS_LEDGER_URL",
+        "feast_registry_url_env": "RECSYS_LEDGER_URL",
+        "online": "redis://cache:6379/0",
+        "mlflow": "http://mlflow:5000",
+    }
+    monkeypatch.setenv("DAGSTER_HOME", "/opt/dagster/dagster_home")
+    found = loaded(tmp_path, whole, platform="kubernetes")
+    assert found.dagster_home == Path("/opt/dagster/dagster_home"), "the chart mounts it"
