@@ -50,7 +50,8 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         now = datetime.now(UTC)
         report = read_report(context.instance)
         last = last_request(context.cursor)
-        has_platform = settings.path("platform").exists()  # asking one that is not there would make it
+        # Asking a local one that is not there would make it.
+        has_platform = settings.platform != "local" or settings.path("platform").exists()
         decision = decide_retrain(
             report,
             now=now,

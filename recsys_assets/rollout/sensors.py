@@ -41,7 +41,7 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
         """Start a run of `advance_release` when the release under way would move; else look after its lease."""
         from recsys_assets.rollout.opening import open_desk
 
-        if not settings.path("platform").exists():
+        if settings.platform == "local" and not settings.path("platform").exists():
             return dg.SkipReason("there is no platform yet, so there is no release")
         desk = open_desk(settings, platform, registry, context.instance)
         return evaluate(desk, context.instance)
