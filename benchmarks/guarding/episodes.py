@@ -38,6 +38,7 @@ PLAN: dict[str, Any] = {
     "lease_seconds": 600,
     # Several homes on two cores are slow by themselves: only what the fault does is to be found.
     "max_p99_ratio": 3.0,
+    "latency_limits": [{"quantile": 0.9, "max_ratio": 3.0}],
 }
 KINDS = ("errors", "latency", "quality")
 HEALTHY_SECONDS = (2.0, 4.0)

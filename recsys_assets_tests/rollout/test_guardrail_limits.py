@@ -126,6 +126,17 @@ def test_a_plan_may_limit_any_quantile(quantile: float, ratio: float, ms: Any, o
     assert f"p{quantile * 100:g}_canary_ms" in {m.name for m in found.measurements}
 
 
+def test_stalls_of_stables_own_hide_a_slow_canary_from_the_p99_but_not_from_the_p90() -> None:
+    # Three in a hundred of stable's answers met a stall of 300 ms: its p99 is 300, its p90 still 30.
+    rows = crowd(4_000, ms=lambda i: 400.0 if i % 3 == 0 else 30.0)
+    stable = [row for row in rows.gateway if row["variant"] == "stable"]
+    for number, row in enumerate(stable):
+        row["duration_ms"] = 300.0 if number % 33 == 0 else 30.0
+    assert judged(rows, LATENCY, max_p99_ratio=2.0).outcome is not Outcome.FAIL
+    most = (LatencyLimit(quantile=0.9, max_ratio=2.0),)
+    assert judged(rows, LATENCY, max_p99_ratio=2.0, latency_limits=most).outcome is Outcome.FAIL
+
+
 def test_one_quantile_too_slow_is_enough_and_one_unproven_one_leaves_it_open() -> None:
     rows = crowd(4_000, ms=60.0)
     for row in rows.gateway:
