@@ -15,6 +15,7 @@ from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
 from recsys_assets_tests.stores.fixtures import (  # noqa: F401 - fixtures of every room
     bucket,
     database,
+    mlflow_server,
     postgres_server,
     s3_server,
     valkey_server,

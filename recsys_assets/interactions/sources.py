@@ -126,10 +126,15 @@ def _list_s3(pattern: str) -> Iterator[SourceFile]:
     prefix = re.split(r"[*?\[]", wanted, maxsplit=1)[0]
     for page in _s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", []):
-            if fnmatchcase(entry["Key"], wanted):
+            if _matches(entry["Key"], wanted):
                 # The store's own content tag: reading every object on every tick would be far too much.
                 digest = hashlib.sha256(f"{entry['ETag']}:{entry['Size']}".encode()).hexdigest()
                 yield SourceFile(f"{_S3}{bucket}/{entry['Key']}", digest, entry["Size"], _day(entry["Key"]))
+
+
+def _matches(key: str, wanted: str) -> bool:
+    """As in a folder: `*` stays below one prefix, `**` does not."""
+    return fnmatchcase(key, wanted) and ("**" in wanted or key.count("/") == wanted.count("/"))
 
 
 def _bucket_and_key(uri: str) -> tuple[str, str]:

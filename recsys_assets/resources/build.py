@@ -15,11 +15,11 @@ from recsys_assets.settings import Settings
 
 def build_resources(settings: Settings) -> dict[str, Any]:
     """What the assets ask for by key: tables, feature_store, tracking, registry, platform."""
-    home = str(settings.home)
+    home, mlflow = str(settings.home), settings.stores.mlflow or ""
     return {
         "tables": TablesResource.of(settings),
         "feature_store": FeatureStoreResource.of(settings),
-        "tracking": TrackingResource(home=home, experiment=settings.model_name),
-        "registry": ModelRegistryResource(home=home, model_name=settings.model_name),
+        "tracking": TrackingResource(home=home, experiment=settings.model_name, tracking_uri=mlflow),
+        "registry": ModelRegistryResource(home=home, model_name=settings.model_name, tracking_uri=mlflow),
         "platform": PlatformResource.from_settings(settings),
     }

@@ -211,6 +211,9 @@ def mlflow_uri(home: str, tracking_uri: str) -> str:
 def mlflow_client(uri: str) -> MlflowClient:
     """One client for each address, with unpickling and telemetry switched off for the whole process."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # Read while mlflow is imported.
+    # By itself it asks a server that is away for four minutes, and one that hangs for a quarter of an hour.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     from mlflow import MlflowClient
     from mlflow.environment_variables import MLFLOW_ALLOW_PICKLE_DESERIALIZATION
 

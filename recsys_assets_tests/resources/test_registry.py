@@ -1,4 +1,5 @@
-"""The registry over a real MLflow database: one version for one run, aliases, verdicts, and what it refuses.
+"""The registry over a real MLflow database, and over a real server on Postgres and S3: one version for one run,
+aliases, verdicts, and what it refuses.
 
 Here: ModelRegistryResource. Not here: training.
 """
@@ -10,9 +11,11 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from recsys_assets.records import ModelVersion, Outcome, Verdict
+from recsys_assets.resources.build import build_resources
 from recsys_assets.resources.registry import (
     RECORD_TAG,
     DigestMismatch,
@@ -25,7 +28,11 @@ from recsys_assets.resources.registry import (
     mlflow_client,
     mlflow_uri,
 )
+from recsys_assets.resources.tracking import TrackingResource
+from recsys_assets.settings import Settings
 from recsys_assets.signing import TamperedBundle, UnsignedBundle, WrongBundle, sign_bundle
+from recsys_assets.store_settings import StoreSettings
+from recsys_assets_tests.stores.servers import S3
 
 NUMBERS = count()
 Record = Callable[..., ModelVersion]
@@ -36,16 +43,24 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("registry")
 
 
+@pytest.fixture(scope="module", params=["file", "server"])
+def address(request: pytest.FixtureRequest) -> str:
+    """Empty for the file below the home folder."""
+    return "" if request.param == "file" else str(request.getfixturevalue("mlflow_server"))
+
+
 @pytest.fixture
-def registry(home: Path) -> ModelRegistryResource:
+def registry(home: Path, address: str) -> ModelRegistryResource:
     """A model of the test's own in the module's one database."""
-    return ModelRegistryResource(home=str(home), model_name=f"model-{next(NUMBERS)}")
+    return ModelRegistryResource(home=str(home), model_name=f"model-{next(NUMBERS)}", tracking_uri=address)
 
 
 @pytest.fixture(scope="module")
-def run_id(home: Path) -> str:
-    client = mlflow_client(mlflow_uri(str(home), ""))
-    return str(client.create_run(client.create_experiment("e", artifact_location=(home / "a").as_uri())).info.run_id)
+def run_id(home: Path, address: str) -> str:
+    client = mlflow_client(mlflow_uri(str(home), address))
+    location = None if address else (home / "a").as_uri()
+    experiment = client.create_experiment(f"e{next(NUMBERS)}", artifact_location=location)
+    return str(client.create_run(experiment).info.run_id)
 
 
 @pytest.fixture
@@ -149,10 +164,13 @@ def test_a_genuine_bundle_that_is_not_the_records_is_not_promoted(
         registry.genuine("1", bundle)
 
 
-def test_a_version_made_by_something_else_is_not_seen(registry: ModelRegistryResource, home: Path, run_id: str) -> None:
-    client = mlflow_client(mlflow_uri(str(home), ""))
+def test_a_version_made_by_something_else_is_not_seen(
+    registry: ModelRegistryResource, home: Path, run_id: str, address: str
+) -> None:
+    client = mlflow_client(mlflow_uri(str(home), address))
     client.create_registered_model(registry.model_name)
-    client.create_model_version(registry.model_name, "somewhere", run_id)
+    source = f"{client.get_run(run_id).info.artifact_uri}/elsewhere"  # a server takes no other place
+    client.create_model_version(registry.model_name, source, run_id)
     assert registry.versions() == []
     with pytest.raises(VersionMissing, match="no registered version 1"):
         registry.get("1")
@@ -186,6 +204,16 @@ def test_a_verdict_is_kept_with_the_version_it_judged(
     assert registry.read_verdict("1", "another") is None
 
 
+def test_a_long_verdict_and_one_in_every_script_come_back_whole(
+    registry: ModelRegistryResource, bundle: Path, record: Record
+) -> None:
+    registry.register(bundle, record("1"), dagster_run_id="a")
+    reason = "zoë's films 映画 '; -- %s \n" * 150
+    verdict = Verdict(check="ndcg_not_below", model_version="1", outcome=Outcome.PASS, reason=reason)
+    registry.write_verdict("1", verdict)
+    assert registry.read_verdict("1", "ndcg_not_below") == verdict
+
+
 def test_a_verdict_about_another_version_is_refused(
     registry: ModelRegistryResource, bundle: Path, record: Record
 ) -> None:
@@ -195,10 +223,10 @@ def test_a_verdict_about_another_version_is_refused(
 
 
 def test_a_record_that_cannot_be_read_is_an_error_and_not_an_absence(
-    registry: ModelRegistryResource, bundle: Path, record: Record, home: Path
+    registry: ModelRegistryResource, bundle: Path, record: Record, home: Path, address: str
 ) -> None:
     registry.register(bundle, record("1"), dagster_run_id="a")
-    client = mlflow_client(mlflow_uri(str(home), ""))
+    client = mlflow_client(mlflow_uri(str(home), address))
     client.set_model_version_tag(registry.model_name, "1", RECORD_TAG, "{not json")
     with pytest.raises(RecordBroken):
         registry.get("1")
@@ -209,6 +237,39 @@ def test_a_registry_that_does_not_answer_is_not_an_empty_one(monkeypatch: pytest
     away = ModelRegistryResource(home="unused", model_name="m", tracking_uri="http://127.0.0.1:9")
     with pytest.raises(RegistryUnavailable):
         away.champion()
+
+
+def test_what_a_run_keeps_goes_through_the_server_to_s3_without_keys_of_its_own(
+    tmp_path: Path, mlflow_server: str, s3_server: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in s3_server.environment:
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "model.txt").write_text("trees")
+    resources = {"tracking": TrackingResource(home=str(tmp_path), experiment="kept", tracking_uri=mlflow_server)}
+
+    @dg.asset
+    def model(context: dg.AssetExecutionContext, tracking: TrackingResource) -> None:
+        with tracking.run(context) as run:
+            run.log_metrics({"ndcg_at_10": 0.5})
+            run.log_bundle(tmp_path, features=["trend"], digest="d")
+
+    quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert dg.materialize([model], instance=instance, resources=resources, run_config=quiet).success
+    client = mlflow_client(mlflow_server)
+    found = client.get_experiment_by_name("kept")
+    assert found is not None
+    (run,) = client.search_runs([found.experiment_id])
+    assert (run.info.status, run.data.metrics) == ("FINISHED", {"ndcg_at_10": 0.5})
+    kept = s3_server.client().list_objects_v2(Bucket="mlflow")["Contents"]
+    assert [entry["Key"] for entry in kept if entry["Key"].endswith("model/bundle/model.txt")]
+
+
+def test_the_settings_say_which_server_it_is(settings: Settings) -> None:
+    assert build_resources(settings)["registry"].tracking_uri == ""
+    served = settings.model_copy(update={"stores": StoreSettings(mlflow="http://mlflow:5000/")})
+    resources = build_resources(served)
+    assert resources["registry"].tracking_uri == resources["tracking"].tracking_uri == "http://mlflow:5000"
 
 
 def test_unpickling_is_off_for_the_process(registry: ModelRegistryResource) -> None:

@@ -41,6 +41,15 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory, postgres_server: Postgres, s3_server: S3) -> Iterator[str]:
+    """The address of an MLflow server on Postgres and S3."""
+    from recsys_assets_tests.stores.servers import mlflow
+
+    with mlflow(tmp_path_factory.mktemp("mlflow"), postgres_server, s3_server) as address:
+        yield address
+
+
 @pytest.fixture
 def database(postgres_server: Postgres) -> str:
     """The address of a database of the test's own."""

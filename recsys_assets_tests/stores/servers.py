@@ -21,10 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
 
+import httpx
+
 from recsys_assets_tests.conftest import free_ports
 
 HOST: Final = "127.0.0.1"
-DEADLINE_SECONDS: Final = 60.0
+DEADLINE_SECONDS: Final = 120.0
 ACCESS_KEY, SECRET_KEY, REGION = "test-access-key", "test-secret-key", "us-east-1"
 
 
@@ -244,6 +246,33 @@ def s3(folder: Path) -> Iterator[S3]:
     found.answers = lambda: listens(found.port) and _takes_an_object(S3(found))
     with running(found):
         yield S3(found)
+
+
+@contextmanager
+def mlflow(folder: Path, store: Postgres, artifacts: S3) -> Iterator[str]:
+    """An MLflow server on Postgres that keeps artifacts on S3; its address. Only it has the keys to S3."""
+    (port,) = free_ports(1)
+    database = store.make("mlflow").replace("postgresql://", "postgresql+psycopg2://")
+    words = ["server", "--workers", "1", "--host", HOST, "--port", str(port), "--backend-store-uri", database]
+    words += ["--artifacts-destination", f"{artifacts.make('mlflow')}/artifacts"]
+    environment = artifacts.environment | {
+        "MLFLOW_S3_ENDPOINT_URL": artifacts.endpoint,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "HOME": str(folder),
+    }
+    command = [sys.executable, "-m", "mlflow", *words]
+    with running(
+        Server(command, port, folder / "mlflow.log", lambda: _is_healthy(port), environment=environment)
+    ) as server:
+        yield f"http://{HOST}:{server.port}"
+
+
+def _is_healthy(port: int) -> bool:
+    try:
+        return httpx.get(f"http://{HOST}:{port}/health", trust_env=False, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def _takes_an_object(server: S3) -> bool:
