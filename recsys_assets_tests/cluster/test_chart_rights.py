@@ -64,7 +64,9 @@ class Asks:
         told: dict[str, Any] = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
         trusted = ssl.create_default_context(cafile=str(house.authority_file))
         headers = {"authorization": f"Bearer {told['users'][0]['user']['token']}"}
-        self.client = httpx.Client(base_url=house.server, verify=trusted, headers=headers, trust_env=False)
+        self.client = httpx.Client(
+            base_url=house.server, verify=trusted, headers=headers, timeout=30.0, trust_env=False
+        )
 
     def status(self, method: str, path: str, **more: Any) -> int:
         return self.client.request(method, path, **more).status_code
