@@ -50,14 +50,14 @@ class KubernetesPlatform:
     def __init__(
         self, settings: KubernetesSettings, *, server: ApiServer | None = None, ask: Ask = ask_over_http
     ) -> None:
-        self._settings = settings
+        self.settings = settings
         self._server = server or ApiServer(settings)
         self._resources = stored_as(settings)
         self._observer = Observer(settings, self._server, ask)
 
     def get(self, kind: str, name: str) -> Manifest | None:
         live = self._live(kind, name)
-        return None if live is None or _is_going(live) else undressed(self._settings, kind, live)
+        return None if live is None or _is_going(live) else undressed(self.settings, kind, live)
 
     def list(self, kind: str) -> list[Manifest]:
         target, found, page = self._target(kind, "(all)"), [], ""
@@ -68,11 +68,11 @@ class KubernetesPlatform:
             page = str((answer.get("metadata") or {}).get("continue") or "")
             if not page:
                 break
-        return [undressed(self._settings, kind, item) for item in sorted(found, key=_name)]
+        return [undressed(self.settings, kind, item) for item in sorted(found, key=_name)]
 
     def apply(self, manifest: Manifest, *, expected: Expected) -> Manifest:
         kind, name = check_manifest(manifest)
-        body = dressed(self._settings, manifest)
+        body = dressed(self.settings, manifest)
         for _ in range(ATTEMPTS):
             live = self._live(kind, name)
             self._expect(kind, name, live, expected)
@@ -83,7 +83,7 @@ class KubernetesPlatform:
                 # Somebody wrote since it was read. Whether that matters is seen in what stands there now.
                 told = lost
                 continue
-            return undressed(self._settings, kind, stored)
+            return undressed(self.settings, kind, stored)
         raise Conflict(kind, name, f"lost {ATTEMPTS} races in a row: {told.reason}")
 
     def delete(self, kind: str, name: str, *, expected: str | AnyVersion = ANY) -> bool:
@@ -112,7 +112,7 @@ class KubernetesPlatform:
         return self._observer.status(kind, live)
 
     def _target(self, kind: str, name: str, resource: Resource | None = None) -> Target:
-        return Target(kind, name, resource or self._resources[kind], self._settings.namespace)
+        return Target(kind, name, resource or self._resources[kind], self.settings.namespace)
 
     def _live(self, kind: str, name: str) -> Document | None:
         target = self._target(kind, name)
@@ -157,7 +157,7 @@ class KubernetesPlatform:
         before = self._server.history(target, target.resource.path(target.namespace), query)
         if before is None or before["metadata"]["resourceVersion"] != expected:
             return False
-        return _written(undressed(self._settings, kind, before)) == _written(undressed(self._settings, kind, live))
+        return _written(undressed(self.settings, kind, before)) == _written(undressed(self.settings, kind, live))
 
     def _owners(self, kind: str, name: str) -> Document:
         """The rule about a version's servers goes with the version's service, whoever deletes that."""
