@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -148,6 +150,26 @@ def test_the_reconciler_brings_supervisor_back_when_the_keeper_is_dead_too(setti
     os.kill(keeper, 9)
     eventually(lambda: Supervisor(settings).is_running())
     eventually(lambda: {n for n, s in stack.running(settings).items() if s.is_running} == {KEEPER, *TWO})
+
+
+@pytest.mark.parametrize("head_start_seconds", [0.4, 0.8, 1.2])
+def test_who_brings_supervisor_back_may_be_killed_at_it_too(settings: Settings, head_start_seconds: float) -> None:
+    stack.start(settings, (KEEPER, *TWO))
+    keeper = pids(settings)[KEEPER]
+    assert keeper is not None
+    kill_supervisor(settings)
+    time.sleep(head_start_seconds)  # not a wait for anything: how far the keeper has got with it
+    with suppress(ProcessLookupError):
+        os.kill(keeper, 9)
+    eventually(lambda: Supervisor(settings).is_running())
+    eventually(lambda: {n for n, s in stack.running(settings).items() if s.is_running} == {KEEPER, *TWO})
+    eventually(lambda: len(watchmen(settings)) == 2)
+
+
+def watchmen(settings: Settings) -> list[psutil.Process]:
+    """Keepers and reconcilers that live, of whatever supervisor."""
+    names = ("platform.local.keeper", "platform.local.reconciler")
+    return [p for p in processes(settings) if any(word.endswith(names) for word in p.cmdline())]
 
 
 def test_a_stopped_stack_stays_stopped_though_supervisor_was_killed_before(settings: Settings) -> None:

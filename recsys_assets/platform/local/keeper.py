@@ -8,6 +8,7 @@ Run it as `python -m recsys_assets.platform.local.keeper`; supervisor does.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -23,9 +24,13 @@ LOOK_SECONDS: Final = 0.5
 log = logging.getLogger("keeper")
 
 
-def look(settings: Settings) -> bool:
-    """Look once. True when a supervisor had to be brought back: it starts a successor of whoever looked."""
-    if not Supervisor(settings).is_running():
+def look(settings: Settings, *, orphaned: bool = False) -> bool:
+    """Look once. True when a supervisor had to be brought back: it starts a successor of whoever looked.
+
+    `orphaned`: the supervisor that started us is no more. Another may run already, but perhaps who brought it back was
+    killed before it ran everything.
+    """
+    if orphaned or not Supervisor(settings).is_running():
         return stack.revive(settings)
     stack.replace_adopted(settings)
     return False
@@ -38,10 +43,10 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     with only_one(settings.path("platform", "keeper.lock")):
-        told = ""
+        told, parent = "", os.getppid()
         while not stop.wait(LOOK_SECONDS):
             try:
-                if look(settings):
+                if look(settings, orphaned=os.getppid() != parent):
                     return
                 told = ""
             except (Unavailable, OSError) as problem:

@@ -26,11 +26,15 @@ def answers_users(name: str) -> bool:
     return name in {ENVOY, COLLECTOR} or name.startswith(MODEL_PREFIX)
 
 
-def adopt(folder: Path, socket: Path, *, unchanged: Callable[[str], bool]) -> bool:
-    """Note what serves on, as long as it is what would be started now; end the rest, but not us. Whether any lived."""
+def adopt(folder: Path, socket: Path, *, unchanged: Callable[[str], bool], spared: Collection[str] = ()) -> bool:
+    """Note what serves on, as long as it is what would be started now; end the rest, but not us. Whether any lived.
+
+    The `spared` are neither noted nor ended yet.
+    """
     living = processes.named(socket)
     kept = {name: pid for pid, name in living.items() if answers_users(name) and unchanged(name) and _leads(pid)}
-    processes.end({pid for pid, name in living.items() if name not in kept and (_leads(pid) or name not in _WITH_RUNS)})
+    others = {pid: name for pid, name in living.items() if name not in kept and name not in spared}
+    processes.end({pid for pid, name in others.items() if _leads(pid) or name not in _WITH_RUNS})
     _note(folder, kept)
     return bool(living)
 
@@ -48,6 +52,12 @@ def ended(folder: Path, socket: Path) -> list[str]:
 def forget(folder: Path, names: Collection[str]) -> None:
     """These are supervisor's own again."""
     _note(folder, {name: pid for name, pid in _noted(folder).items() if name not in names})
+
+
+def end_all(names: Collection[str], socket: Path, *, but_children_of: int | None) -> None:
+    """End the programs of these names that a supervisor before this one had started, but not us."""
+    found = {pid for pid, name in processes.named(socket).items() if name in names and _leads(pid)}
+    processes.end({pid for pid in found if processes.parent(pid) not in {None, but_children_of}})
 
 
 def end(pid: int, *, wait: bool) -> None:

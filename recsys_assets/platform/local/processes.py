@@ -53,6 +53,12 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def parent(pid: int) -> int | None:
+    """The parent of a process; None where it has ended."""
+    stat = _stat(pid)
+    return None if stat is None else int(stat[1])
+
+
 def end(pids: Collection[int], *, patience_seconds: float = 5.0) -> None:
     """Ask them to end, then make them."""
     for number, patience in ((signal.SIGTERM, patience_seconds), (signal.SIGKILL, 5.0)):
@@ -88,8 +94,7 @@ def _ancestors(pid: int) -> set[int]:
     found = set()
     while pid > 0 and pid not in found:
         found.add(pid)
-        stat = _stat(pid)
-        pid = int(stat[1]) if stat is not None else 0
+        pid = parent(pid) or 0
     return found
 
 

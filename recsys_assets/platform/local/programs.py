@@ -21,6 +21,8 @@ MLFLOW, WEBSERVER, DAEMON, GUARD = "mlflow", "dagster-webserver", "dagster-daemo
 # It tells people, and runs only where somebody is to be told.
 NOTIFIER = "notifier"
 CORE: Final = (KEEPER, RECONCILER, ENVOY, COLLECTOR)
+# Each of them brings a killed supervisor back.
+WATCHMEN: Final = (KEEPER, RECONCILER)
 ALL: Final = (*CORE, GUARD, NOTIFIER, MLFLOW, WEBSERVER, DAEMON)
 # Those that act on what they see. They stop first, or they would see a platform that is falling apart, and act.
 CONTROLLERS: Final = (KEEPER, DAEMON, GUARD, RECONCILER)

@@ -7,6 +7,7 @@ Run it as `python -m recsys_assets.platform.local.reconciler`; the supervisor do
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -128,7 +129,7 @@ def main() -> None:
 
 def _loop(reconciler: Reconciler, stop: threading.Event, *, watching: Path) -> None:
     """Pass after pass. Statuses are believed only from the end of the first one: until then they are of yesterday."""
-    last_good = time.monotonic()
+    last_good, parent = time.monotonic(), os.getppid()
     while not stop.is_set():
         try:
             reconciler.run_once()
@@ -138,13 +139,15 @@ def _loop(reconciler: Reconciler, stop: threading.Event, *, watching: Path) -> N
                 return
             stop.wait(UNSETTLED_SECONDS)
             continue
+        if os.getppid() != parent and look(reconciler.settings, orphaned=True):
+            return
         with only_one(watching):
-            _watch(reconciler, stop)
+            _watch(reconciler, stop, parent)
         last_good = time.monotonic()
 
 
-def _watch(reconciler: Reconciler, stop: threading.Event) -> None:
-    """Passes on every change and at least each second, until asked to stop or until the platform is unavailable."""
+def _watch(reconciler: Reconciler, stop: threading.Event, parent: int) -> None:
+    """Passes on every change and at least each second, until told to stop, orphaned, or without a platform."""
     changes, due = Changes(reconciler.store.path), 0.0
     try:
         while not stop.wait(POLL_SECONDS):
@@ -156,6 +159,8 @@ def _watch(reconciler: Reconciler, stop: threading.Event) -> None:
                 log.warning("%s", problem)
                 return
             due = time.monotonic() + (SETTLED_SECONDS if settled else UNSETTLED_SECONDS)
+            if os.getppid() != parent:
+                return
     finally:
         changes.close()
 

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +29,7 @@ from recsys_assets.platform.local.programs import (
     ENVOY,
     MODEL_PREFIX,
     RECONCILER,
+    WATCHMEN,
     Program,
     has_work,
     program,
@@ -69,17 +70,23 @@ def start(settings: Settings, programs: Sequence[str] = ALL) -> None:
 
 
 def revive(settings: Settings) -> bool:
-    """Bring a killed supervisor back with all that it ran. False where that is not so, or is somebody else's turn."""
+    """Bring a killed supervisor back with all that it ran, or finish what another reviver was killed at.
+
+    True when all stands again, and a successor of whoever called was started. False where there is nothing to bring
+    back, or where it is somebody else's turn. Whoever else could do this lives until the new supervisor runs it all.
+    """
     with turn_if_free(_lock(settings)) as is_ours:
         supervisor = Supervisor(settings)
-        if not is_ours or supervisor.is_running() or _pid(supervisor) is not None:
-            return False
         wanted = [p for p in (program(settings, name) for name in ALL) if p.name in supervisor.written()]
-        if not wanted:
+        if not is_ours or not wanted:
             return False
-        _adopt(supervisor, wanted)
-        _launch(settings, supervisor)
+        if not supervisor.is_running():
+            if _pid(supervisor) is not None:
+                return False
+            _adopt(supervisor, wanted, spared=WATCHMEN)
+            _launch(settings, supervisor)
         supervisor.ensure(wanted)
+        orphans.end_all(WATCHMEN, supervisor.socket, but_children_of=_pid(supervisor))
     return True
 
 
@@ -141,11 +148,14 @@ def _clear(settings: Settings, supervisor: Supervisor, wanted: list[Program]) ->
     return set(orphans.adopted(supervisor.folder, supervisor.socket))
 
 
-def _adopt(supervisor: Supervisor, wanted: Sequence[Program]) -> bool:
+def _adopt(supervisor: Supervisor, wanted: Sequence[Program], *, spared: Collection[str] = ()) -> bool:
     """Adopt what would be started just so; the others would hold ports and compete with their successors."""
     same = {p.name for p in wanted if supervisor.is_as_written(p)}
     found = orphans.adopt(
-        supervisor.folder, supervisor.socket, unchanged=lambda name: name in same or name.startswith(MODEL_PREFIX)
+        supervisor.folder,
+        supervisor.socket,
+        unchanged=lambda name: name in same or name.startswith(MODEL_PREFIX),
+        spared=spared,
     )
     supervisor.socket.unlink(missing_ok=True)
     (supervisor.folder / "supervisord.pid").unlink(missing_ok=True)
