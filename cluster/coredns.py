@@ -10,23 +10,26 @@ from typing import Any
 from cluster.components import CLUSTER_DOMAIN
 from cluster.part_images import COREDNS_IMAGE
 
-# There is no server to forward to: a name outside the cluster does not exist, and is said so at once.
+# There is no server to forward to: a name outside the cluster does not exist, and is said so at once. That takes a zone of
+# its own: within one zone CoreDNS asks `template` before it asks `kubernetes`.
 COREFILE = f"""
+{CLUSTER_DOMAIN}:1053 in-addr.arpa:1053 {{
+    errors
+    kubernetes {CLUSTER_DOMAIN} in-addr.arpa {{
+        pods insecure
+        ttl 5
+    }}
+    cache 5
+}}
 .:1053 {{
     errors
     health :8080 {{
         lameduck 2s
     }}
     ready :8181
-    kubernetes {CLUSTER_DOMAIN} in-addr.arpa {{
-        pods insecure
-        ttl 5
-    }}
-    template ANY ANY . {{
+    template ANY ANY {{
         rcode NXDOMAIN
     }}
-    cache 5
-    reload
 }}
 """
 
