@@ -11,7 +11,7 @@ SEED ?= 7
 KILLS ?= 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up down traffic test test-browser lint format bench drill mutants lock clean
+.PHONY: help install install-dev demo up down traffic test test-browser cluster-binaries test-cluster lint format bench drill mutants lock clean kind-up kind-down
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,13 @@ traffic: install ## replay users against the gateway (RATE=, USERS=, SEED=)
 test: install-dev ## install and run the tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+cluster-binaries: install-dev ## build the binaries of the test cluster from their Go modules, once (tens of minutes)
+	$(BIN)/python -m cluster.check
+	$(BIN)/python -m cluster.build
+
+test-cluster: cluster-binaries ## bring up a real Kubernetes cluster and run its tests (root, Go, Debian packages)
+	$(BIN)/python -m pytest -m cluster recsys_assets_tests/cluster
+
 lint: install-dev ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,6 +81,12 @@ drill: install-dev ## kill processes at every write, then the live stack under t
 
 mutants: install-dev ## take each guard out of the code that decides: does a test fail? (hours; FILES=)
 	$(BIN)/python -m benchmarks.mutation_testing --show $(if $(FILES),--files $(FILES))
+
+kind-up: ## a cluster in Docker with everything on it (docs/kubernetes.md; not run by our tests)
+	kind/up.sh
+
+kind-down: ## remove that cluster
+	kind delete cluster --name recsys
 
 lock: $(UV) ## resolve the dependencies again
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --upgrade --all-extras pyproject.toml -o requirements/dev.lock

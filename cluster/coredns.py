@@ -10,8 +10,8 @@ from typing import Any
 from cluster.components import CLUSTER_DOMAIN
 from cluster.part_images import COREDNS_IMAGE
 
-# There is no server to forward to: a name outside the cluster does not exist, and is said so at once. That takes a zone of
-# its own: within one zone CoreDNS asks `template` before it asks `kubernetes`.
+# There is no server to forward to: a name outside the cluster does not exist, and is said so at once. That takes a zone
+# of its own, since within one zone CoreDNS asks `template` before it asks `kubernetes`.
 COREFILE = f"""
 {CLUSTER_DOMAIN}:1053 in-addr.arpa:1053 {{
     errors

@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -30,16 +30,18 @@ COMMANDS = {
     "ip": "iproute2", "mount": "mount", "unshare": "util-linux", "setpriv": "util-linux", "nsenter": "util-linux",
     "busybox": "busybox-static", "ldd": "libc-bin",
 }  # fmt: skip
+# What building the product's image takes (see image/), which the node itself does not need.
+IMAGE_COMMANDS = {"buildah": "buildah", "debootstrap": "debootstrap"}
 PLUGINS = Path("/usr/lib/cni")
 NUMBERS = 60
 CGROUP_EMPTY_SECONDS = 30.0
 
 
-def check_prerequisites() -> None:
+def check_prerequisites(commands: Mapping[str, str] = COMMANDS) -> None:
     """Root, Debian's packages and control groups of version 1: one sentence for the first that is missing."""
     if os.geteuid() != 0:
         raise MissingError("the cluster needs root: it makes namespaces, mounts and control groups")
-    for command, package in COMMANDS.items():
+    for command, package in commands.items():
         if shutil.which(command) is None:
             raise MissingError(f"`{command}` is missing: apt-get install {package}")
     if not (PLUGINS / "ptp").exists():
