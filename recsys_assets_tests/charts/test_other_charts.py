@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cluster.versions import KSERVE, pinned_version
 from recsys_assets.kubernetes_settings import KubernetesSettings
-from recsys_assets_tests.charts.house import REPOSITORY, VALUES, load, pinned, values_files
+from recsys_assets.settings import load_settings
+from recsys_assets_tests.charts.house import REPOSITORY, VALUES, case_values, load, merged, pinned, values_files
 
 ISTIO_FILES = ("istio-base.yaml", "istio-cni.yaml", "istiod.yaml", "istiod-plain-envoy.yaml")
+KIND = REPOSITORY / "kind"
 RUNS_US = ("dagster.yaml", "dagster-user-deployments.yaml")
 
 
@@ -136,6 +140,27 @@ def test_kserve_leaves_the_route_to_the_release() -> None:
     assert gateway["disableIngressCreation"] is True
     assert gateway["disableIstioVirtualHost"] is True
     assert values["security"]["autoMountServiceAccountToken"] is False
+
+
+def test_the_settings_of_the_kind_runbook_are_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not run here, so judged as far as it can be: versions, schema and settings."""
+    for secret in ("LEDGER_URL", "FEAST_REGISTRY_URL"):
+        monkeypatch.setenv(secret, "postgresql://u:p@db:5432/recsys")
+    monkeypatch.setenv("ONLINE_PASSWORD", "p")
+    values = merged(case_values("mesh"), load(KIND / "values.yaml"))
+    file = tmp_path / "recsys.yaml"
+    file.write_text(yaml.safe_dump(values["settings"]), encoding="utf-8")
+    assert load_settings(home=tmp_path, config=file).stores.s3.endpoint_url == "http://s3.stores.svc.cluster.local:8333"
+    for path in KIND.glob("*.yaml"):
+        if path.read_text(encoding="utf-8").startswith("# chart:"):
+            assert pinned(path) == pinned(VALUES / path.name.replace("values", "recsys-assets"))
+
+
+def test_the_kind_runbook_takes_every_version_from_the_files_of_values() -> None:
+    script = (KIND / "up.sh").read_text(encoding="utf-8")
+    named = set(re.findall(r"\$\(version ([a-z-]+)\)", script))
+    assert named == {path.stem for path in values_files()} - {"recsys-assets", "istiod-plain-envoy"}
+    assert "NOT RUN by our tests" in script
 
 
 @pytest.mark.parametrize("path", values_files(), ids=lambda path: path.name)
