@@ -14,6 +14,7 @@ from rich.console import Console
 
 from recsys_assets.drills import cli as drills
 from recsys_assets.rollout import cli as releases
+from recsys_assets.rollout.ledger_book import LedgerUnavailable
 from recsys_assets.serving import token_cli
 from recsys_assets.settings import ConfigError, Settings, load_settings
 
@@ -117,12 +118,16 @@ app.registered_commands.extend(drills.app.registered_commands)
 
 
 def main() -> None:
-    """Entry point: a broken configuration is one readable message and exit code 2, never a stack trace."""
+    """Entry point: a broken configuration is one readable message and exit code 2, a ledger that does not answer one
+    and exit code 1, never a stack trace."""
     try:
         app()
     except ConfigError as broken:
         errors.print(str(broken), markup=False, soft_wrap=True)
         sys.exit(2)
+    except LedgerUnavailable as away:
+        errors.print(str(away), markup=False, soft_wrap=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

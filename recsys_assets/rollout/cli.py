@@ -206,9 +206,14 @@ def _say(word: Callable[[Desk], _T]) -> _T:
     """Say a person's word; a refusal is one line and exit code 1."""
     from recsys_assets.platform.interface import PlatformError
     from recsys_assets.rollout.desk import ReleaseRefused
+    from recsys_assets.rollout.ledger import LedgerUnavailable
 
     try:
         return word(_desk(load_settings()))
     except (ReleaseRefused, PlatformError) as refused:
         errors.print(f"refused: {refused}")
+        raise typer.Exit(1) from None
+    except LedgerUnavailable as away:
+        # The route is written first: whoever looks next writes the row.
+        errors.print(f"{away}; look at the route before you say it again", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None

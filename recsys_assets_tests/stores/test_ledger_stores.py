@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import psycopg2
 import pytest
 
+from recsys_assets.cli import main
 from recsys_assets.notifications.delivery import Route, collect
 from recsys_assets.notifications.outbox import Outbox
 from recsys_assets.notifications.receivers import Receiver
@@ -26,7 +27,7 @@ from recsys_assets.rollout.ledger import Ledger, LedgerUnavailable, open_ledger
 from recsys_assets.rollout.ledger_postgres import PostgresBook
 from recsys_assets.rollout.route import virtual_service
 from recsys_assets.rollout.tick import tick
-from recsys_assets.settings import ConfigError, Settings
+from recsys_assets.settings import PACKAGED_CONFIG, ConfigError, Settings
 from recsys_assets.store_settings import StoreSecrets, StoreSettings
 from recsys_assets_tests.rollout.build import desk, later, route
 from recsys_assets_tests.stores.ledger_contract import LedgerContract, write
@@ -221,3 +222,22 @@ def test_a_ledger_in_postgres_brings_no_dagster_and_is_loaded_only_where_it_is_u
     code = f"import sys, {module}; print({{'dagster', 'mlflow', 'feast', 'psycopg2', 'sqlalchemy'}} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "set()"
+
+
+def test_people_are_told_in_one_line_that_the_ledger_does_not_answer(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "recsys.yaml"
+    config.write_text(PACKAGED_CONFIG.read_text() + "stores: {ledger_url_env: RECSYS_LEDGER_URL}\n")
+    monkeypatch.setenv("RECSYS_LEDGER_URL", "postgresql://me:hunter2@127.0.0.1:9/ledger")
+    monkeypatch.setenv("RECSYS_CONFIG", str(config))
+    monkeypatch.setenv("RECSYS_HOME", str(settings.home))
+    for words in (["status"], ["show", "rel-1"], ["pause", "rel-1", "--why", "x", "--who", "me"]):
+        monkeypatch.setattr(sys, "argv", ["recsys-assets", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr().err
+        assert ended.value.code == 1, told
+        assert told.startswith("ledger 127.0.0.1:9/ledger: ")
+        assert told.count("\n") == 1
+        assert "hunter2" not in told
