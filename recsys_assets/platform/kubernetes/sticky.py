@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import yaml
-
 from recsys_assets.kubernetes_settings import KubernetesSettings
 from recsys_assets.platform.interface import Manifest
 from recsys_assets.platform.kubernetes.kinds import ENVOY_FILTERS
@@ -56,16 +54,6 @@ end
 """
 
 
-class _Blocks(yaml.SafeDumper):
-    """A program is read more easily line by line."""
-
-
-_Blocks.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None),
-)
-
-
 def program() -> str:
     """The Lua source. Clients' own internal headers are dropped, the bucket before the route is looked up at all."""
     strip = " ".join(f'headers:remove("{name}")' for name in INTERNAL_HEADERS if name != BUCKET_HEADER)
@@ -89,13 +77,6 @@ def envoy_filters(settings: KubernetesSettings) -> list[Manifest]:
         _filter(settings, "recsys-sticky-bucket", _bucket_patch()),
         _filter(settings, "recsys-sticky-split", _split_patch()),
     ]
-
-
-def chart_file() -> str:
-    """The filters' specs by name, as the chart includes them: the copy there is compared with this by a test."""
-    specs = {each["metadata"]["name"]: each["spec"] for each in envoy_filters(KubernetesSettings())}
-    about = "# Written by recsys_assets.platform.kubernetes.sticky.chart_file(); a test compares the two.\n"
-    return about + yaml.dump(specs, Dumper=_Blocks, sort_keys=True, width=1_000)
 
 
 def _filter(settings: KubernetesSettings, name: str, patch: dict[str, Any]) -> Manifest:
