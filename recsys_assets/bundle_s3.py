@@ -30,6 +30,7 @@ from recsys_assets.store_settings import s3_place
 
 ATTEMPTS: Final = 4
 _CHUNK: Final = 1 << 20
+_SMALL: Final = 16 << 20
 _MAX_ATTESTATION: Final = 1 << 18
 _ABSENT: Final = frozenset({"NoSuchKey", "NoSuchBucket", "404", "NotFound"})
 _STANDS: Final = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
@@ -112,7 +113,9 @@ class S3Store:
         from botocore.exceptions import ClientError  # type: ignore[import-untyped, unused-ignore]
 
         key = self._key(name)
-        with self._typed(key), path.open("rb") as body:
+        with self._typed(key), path.open("rb") as file:
+            # A file makes the library ask first whether it may send, and wait a second where nobody answers that.
+            body = file.read() if path.stat().st_size <= _SMALL else file
             try:
                 self._client.put_object(Bucket=self._bucket, Key=key, Body=body, IfNoneMatch="*")
             except ClientError as refused:

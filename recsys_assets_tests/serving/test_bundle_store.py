@@ -25,6 +25,7 @@ from recsys_assets.bundle_store import (
     UnsafeBundle,
     VersionStands,
     bundle_files,
+    check_listing,
     open_bundles,
     verified,
 )
@@ -203,7 +204,7 @@ def test_an_upload_that_broke_off_is_no_version_and_can_be_finished(
     assert contents(store.get("3", tmp_path / "into")) == contents(bundle)
 
 
-@pytest.mark.parametrize("name", ["a/b", "sub/../../escape", "\\..\\x", ".hidden", "x" * 129, "a b"])
+@pytest.mark.parametrize("name", ["a/b", "sub/deep/escape", ".hidden", "x" * 129, "a b"])
 def test_a_name_that_could_leave_the_folder_is_refused_before_anything_is_written(
     bucket: str, objects: Callable[..., Any], bundle: Path, tmp_path: Path, name: str
 ) -> None:
@@ -212,6 +213,13 @@ def test_a_name_that_could_leave_the_folder_is_refused_before_anything_is_writte
     with pytest.raises(UnsafeBundle, match="not the plain name of a file"):
         S3Store(bucket).get("3", tmp_path / "into")
     assert not (tmp_path / "into").exists()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/../../x", "/etc/passwd", "\\..\\x", "a\x00b", "a\nb", "ä"])
+def test_a_name_that_a_stranger_server_may_list_is_refused(name: str) -> None:
+    """A real server takes few of these; one that lies lists them all the same."""
+    with pytest.raises(UnsafeBundle, match="not the plain name of a file"):
+        check_listing("s3://bucket/3", {"manifest.json": 1, name: 1}, Limits())
 
 
 def test_files_without_end_are_refused_without_reading_the_list_to_its_end(
