@@ -127,6 +127,14 @@ def test_the_code_location_has_the_shared_volume_the_settings_and_alone_the_priv
         assert "signing-keys" not in (VALUES / name).read_text(encoding="utf-8")
 
 
+def test_the_settings_name_the_instance_where_the_charts_mount_it() -> None:
+    values = load(VALUES / "dagster-user-deployments.yaml")
+    settings = load(VALUES / "recsys-assets.yaml")["settings"]
+    assert values["includeInstance"] is True
+    assert settings["stores"]["dagster_instance"] == f"{values['dagsterHome']}/dagster.yaml"
+    assert values["global"]["dagsterHome"] == load(VALUES / "dagster.yaml")["global"]["dagsterHome"]
+
+
 def test_the_workspace_names_the_service_of_the_code_location() -> None:
     (server,) = load(VALUES / "dagster.yaml")["dagsterWebserver"]["workspace"]["servers"]
     (code,) = load(VALUES / "dagster-user-deployments.yaml")["deployments"]
