@@ -15,6 +15,7 @@ ALL = (
     "as_of_join",
     "recommendation_quality",
     "serving_latency",
+    "online_store",
     "demo_story",
     "log_tail",
     "malformed_input",
