@@ -37,8 +37,6 @@ COPY image/inside/code.sh /tools/inside/
 RUN /tools/inside/code.sh /opt/recsys /src /opt/code
 
 FROM base AS runtime
-ARG VERSION=0.1.0
-ARG REVISION=unknown
 ENV PATH=/opt/recsys/bin:/usr/local/bin:/usr/bin:/bin \
     RECSYS_HOME=/var/lib/recsys \
     HOME=/tmp \
@@ -50,9 +48,7 @@ ENV PATH=/opt/recsys/bin:/usr/local/bin:/usr/bin:/bin \
     DO_NOT_TRACK=1
 LABEL org.opencontainers.image.title="recsys-assets" \
       org.opencontainers.image.description="Code location, model server, collector, guard and notifier of recsys_assets" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.licenses="Apache-2.0"
 WORKDIR /var/lib/recsys
 # No health check of the image's own: Kubernetes probes.
 USER 10001:10001
@@ -60,10 +56,16 @@ USER 10001:10001
 FROM runtime AS server
 COPY --from=server-dependencies /opt/server /opt/recsys
 COPY --from=code /opt/code/ /opt/recsys/
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
 CMD ["python", "-m", "recsys_assets.serving.server", "--help"]
 
 # The last stage is what `docker build .` makes.
 FROM runtime AS all
 COPY --from=dependencies /opt/recsys /opt/recsys
 COPY --from=code /opt/code/ /opt/recsys/
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.revision="${REVISION}"
 CMD ["recsys-assets", "--help"]

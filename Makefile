@@ -11,7 +11,7 @@ SEED ?= 7
 KILLS ?= 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up down traffic test test-browser cluster-binaries test-cluster lint format bench drill mutants lock clean kind-up kind-down
+.PHONY: help install install-dev demo up down traffic test test-browser image cluster-binaries test-cluster lint format bench drill mutants lock clean kind-up kind-down
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ cluster-binaries: install-dev ## build the binaries of the test cluster from the
 
 test-cluster: cluster-binaries ## bring up a real Kubernetes cluster and run its tests (root, Go, Debian packages)
 	$(BIN)/python -m pytest -m cluster recsys_assets_tests/cluster
+
+image: install-dev ## build the container images, as root with buildah (docs/kubernetes.md)
+	$(BIN)/python -m image.build all server
 
 lint: install-dev ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
