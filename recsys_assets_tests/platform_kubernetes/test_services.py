@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from recsys_assets.platform.interface import DESTINATION_RULE, INFERENCE_SERVICE
 from recsys_assets.platform.kubernetes.dress import dressed, undressed
+from recsys_assets.platform.kubernetes.kinds import APPLIED_ANNOTATION
 from recsys_assets_tests.contracts.manifests import destination_rule, inference_service
 from recsys_assets_tests.platform_kubernetes.stored import ISTIO, edited_by_hand, stored
 
@@ -24,6 +27,21 @@ def test_defaults_that_a_webhook_adds_are_not_shown() -> None:
     container(live)["resources"] = {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}
     live["spec"]["predictor"]["minReplicas"] = 1
     assert undressed(ISTIO, INFERENCE_SERVICE, live)["spec"] == manifest["spec"]
+
+
+@pytest.mark.parametrize(("written", "stored_as", "same"), [
+    ("1000m", "1", True),
+    ("0.5", "500m", True),
+    ("1024Mi", "1Gi", True),
+    ("1", "2", False),
+    ("1Gi", "1G", False),
+])  # fmt: skip
+def test_a_size_in_another_way_of_writing_is_the_same(written: str, stored_as: str, same: bool) -> None:
+    manifest = inference_service("films-v1")
+    container(manifest)["resources"] = {"limits": {"cpu": written}}
+    live = stored(ISTIO, manifest)
+    container(live)["resources"]["limits"]["cpu"] = stored_as
+    assert (undressed(ISTIO, INFERENCE_SERVICE, live)["spec"] == manifest["spec"]) is same
 
 
 def test_a_value_that_somebody_changed_is_shown() -> None:
@@ -56,6 +74,18 @@ def test_what_a_controller_writes_into_the_status_is_no_edit() -> None:
     edited_by_hand(live, {"f:predictor": {"f:maxReplicas": {}}})
     live["metadata"]["managedFields"][-1] |= {"manager": "manager", "subresource": "status"}
     assert undressed(ISTIO, INFERENCE_SERVICE, live)["spec"] == manifest["spec"]
+
+
+def test_a_release_that_claims_a_service_changes_nothing_that_reaches_its_pods() -> None:
+    manifest = inference_service("films-v1")
+    claimed = inference_service("films-v1")
+    claimed["metadata"]["annotations"]["recsys-assets.dev/release-id"] = "films-v1-1"
+    free, taken = stored(ISTIO, manifest), stored(ISTIO, claimed)
+    assert undressed(ISTIO, INFERENCE_SERVICE, taken)["metadata"]["annotations"] == claimed["metadata"]["annotations"]
+    assert undressed(ISTIO, INFERENCE_SERVICE, free)["metadata"]["annotations"] == manifest["metadata"]["annotations"]
+    for live in (free, taken):
+        del live["metadata"]["annotations"][APPLIED_ANNOTATION]  # KServe hands this one on to nobody
+    assert free == taken
 
 
 def test_the_digest_of_a_service_follows_its_spec() -> None:

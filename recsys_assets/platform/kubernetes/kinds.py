@@ -18,6 +18,9 @@ STORED_LABEL: Final = ANNOTATION_PREFIX + "stored-by"
 STORED_BY: Final = "platform"
 # What the writer wrote, before it was dressed for the cluster.
 WRITTEN_ANNOTATION: Final = ANNOTATION_PREFIX + "written"
+# The same for an InferenceService. KServe copies its annotations onto the pods, so one that changes would start them
+# anew; this is one of the few that it does not, whatever its configuration, and it means what kubectl means by it.
+APPLIED_ANNOTATION: Final = "kubectl.kubernetes.io/last-applied-configuration"
 # A digest of the written spec; KServe copies it onto the pods, which so tell what they were made from.
 SPEC_ANNOTATION: Final = ANNOTATION_PREFIX + "spec"
 HTTP_ROUTE: Final = "HTTPRoute"
