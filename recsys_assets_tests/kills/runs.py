@@ -201,21 +201,29 @@ def carry_out(played: Played, kill: Kill, work: Path, *, plant: Plant = None, wh
             killed = int(died(pid) if kill.at else killed_after(pid, kill.seconds))
             start = kill.turn if turn.process in REPEATED and killed else kill.turn + 1
             position.write_text(str(start))
-            like = None if whole or plant else played
-            rest = _carry_on(played.turns, work, since=turn.at, plant=plant, like=like)
+            like, last = None if whole or plant else played, turn.at
             if kill.second:
-                armed = _carry_on(played.turns, work, since=turn.at, plant=plant, stop=Stop(kill.second, "before"))
-                killed += died(fork(armed, errors=errors))
-                here = int(position.read_text())
-                # The one who was killed comes again in its next turn, or at once where somebody tries again.
-                again = here < len(played.turns) and played.turns[here].process in REPEATED
-                position.write_text(str(here if again else here + 1))
+                again, last = _killed_again(played, kill, work, plant)
+                killed += again
             failed_first(errors)
-            told = asked(rest, folder=work)
+            told = asked(_carry_on(played.turns, work, since=last, plant=plant, like=like), folder=work)
     except ChildFailed as failed:
         told = {"problems": [f"a process ended with an error: {failed}"], "end": {}, "agreed_at": None}
         killed = 1
     return _judged(played, kill, turn, write, killed, told)
+
+
+def _killed_again(played: Played, kill: Kill, work: Path, plant: Plant) -> tuple[bool, float]:
+    """The second kill, of one of those who carry on: whether it met one, and since when the time counts."""
+    since, position = played.turns[kill.turn].at, work / "position"
+    armed = _carry_on(played.turns, work, since=since, plant=plant, stop=Stop(kill.second, "before"))
+    met = died(fork(armed, errors=work / "errors"))
+    here = int(position.read_text())
+    in_time = here < len(played.turns)
+    # The one who was killed comes again in its next turn, or at once where somebody tries again.
+    again = in_time and played.turns[here].process in REPEATED
+    position.write_text(str(here if again else here + 1))
+    return met, played.turns[here].at if met and in_time else since
 
 
 def _judged(played: Played, kill: Kill, turn: Turn, write: str, killed: int, told: dict[str, Any]) -> Finding:
