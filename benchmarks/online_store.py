@@ -23,7 +23,7 @@ from recsys_assets.resources.feature_store import FeatureStoreResource
 from recsys_assets.settings import FeatureSettings
 from recsys_assets_tests.stores.servers import valkey
 
-USERS, READS, WARM = 20_000, 1_000, 100
+USERS, READS, WARM = 5_000, 1_000, 100
 TIMEOUT_MS = 1_000.0
 SETTINGS = FeatureSettings()
 
