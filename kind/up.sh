@@ -49,7 +49,7 @@ secret recsys-dagster-postgres --from-literal=postgresql-password=recsys
 secret recsys-ledger --from-literal=LEDGER_URL="$url/ledger"
 secret recsys-feast --from-literal=FEAST_REGISTRY_URL="$url/feast"
 secret recsys-online --from-literal=ONLINE_PASSWORD=recsys
-secret recsys-mlflow --from-literal=MLFLOW_BACKEND_STORE_URI="$url/mlflow" \
+secret recsys-mlflow --from-literal=MLFLOW_BACKEND_STORE_URI="${url/postgresql/postgresql+psycopg2}/mlflow" \
   --from-literal=MLFLOW_S3_ENDPOINT_URL=http://s3.stores.svc.cluster.local:8333
 secret recsys-s3 --from-literal=AWS_ACCESS_KEY_ID=recsys --from-literal=AWS_SECRET_ACCESS_KEY=recsys-secret
 kind/keys.sh kind/keys "$image"

@@ -60,6 +60,8 @@ def test_no_chart_below_dagsters_is_installed_and_postgres_is_somebodys_service(
     assert values["redis"]["internal"] is False
     assert values["postgresql"]["postgresqlHost"]
     assert values["postgresql"]["postgresqlPassword"] == ""
+    # The driver that the image has; without a name SQLAlchemy 2.1 takes another.
+    assert values["postgresql"]["postgresqlScheme"] == "postgresql+psycopg2"
     assert values["generatePostgresqlPasswordSecret"] is False
     assert "bitnami" not in (VALUES / "dagster.yaml").read_text(encoding="utf-8")
 

@@ -15,6 +15,7 @@ from cluster.charts import install_definitions
 from cluster.cluster import Cluster
 from cluster.control_plane import ControlPlane
 from cluster.errors import MissingError
+from recsys_assets_tests.cluster.house import around, dagster, installed, platform_image  # noqa: F401 - fixtures
 
 HERE = Path(__file__).parent
 VALUES = HERE.parents[1] / "helm_values"

@@ -7,7 +7,6 @@ release makes, or Dagster.
 from __future__ import annotations
 
 import base64
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -133,9 +132,3 @@ def _volume(home: Path) -> list[dict[str, Any]]:
 def _secret(name: str, entries: Mapping[str, str]) -> dict[str, Any]:
     data = {key: base64.b64encode(value.encode()).decode() for key, value in entries.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": NAMESPACE}, "data": data}
-
-
-def tokens_file(token_hashes: str) -> Mapping[str, Mapping[str, str]]:
-    """The collector's Secret."""
-    assert json.loads(token_hashes)
-    return {"recsys-collector-tokens": {"collector_tokens.json": token_hashes}}

@@ -10,56 +10,21 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from cluster.cluster import Cluster
-from cluster.errors import MissingError
 from cluster.processes import poll
 from image.build import archive, image_name
 from recsys_assets.platform.local.access_log import GATEWAY_LOG
-from recsys_assets.serving import tokens
-from recsys_assets_tests.cluster.forwarding import forwarded
-from recsys_assets_tests.cluster.installed import Installed, install, tokens_file
-from recsys_assets_tests.stores.servers import Postgres
+from recsys_assets_tests.cluster.house import Around
+from recsys_assets_tests.cluster.installed import Installed
 
 pytestmark = pytest.mark.cluster
 PARTS = ("recsys-gateway", "recsys-guard", "recsys-collector", "recsys-notifier", "recsys-mlflow")
 SECONDS = 300.0
-
-
-@pytest.fixture(scope="module")
-def token(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """A client's token, and the file with its hash."""
-    file = tmp_path_factory.mktemp("tokens") / "collector_tokens.json"
-    return tokens.add(file, "web", now=datetime.now(UTC)), file.read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def installed(
-    cluster: Cluster, postgres_server: Postgres, token: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installed]:
-    if not archive().is_file():
-        pytest.fail(str(MissingError(f"{archive()} is absent: `make image` builds it")), pytrace=False)
-    cluster.import_image(archive())
-    with forwarded(cluster.host_address, postgres_server.server.port) as address:
-        place = {"to": [{"ipBlock": {"cidr": f"{cluster.host_address}/32"}}], "ports": [postgres_server.server.port]}
-        ledger, mlflow = (postgres_server.make(f"chart_{name}").rsplit("/", 1)[-1] for name in ("ledger", "mlflow"))
-        secrets = {
-            "recsys-ledger": {"LEDGER_URL": f"postgresql://postgres@{address}/{ledger}"},
-            "recsys-mlflow": {"MLFLOW_BACKEND_STORE_URI": f"postgresql://postgres@{address}/{mlflow}"},
-            **tokens_file(token[1]),
-        }
-        home = tmp_path_factory.mktemp("chart") / "home"
-        for folder in (home.parent, home.parent.parent, home.parent.parent.parent):
-            folder.chmod(0o755)  # pytest closes them to others, and pods are others
-        image = f"docker.io/library/{image_name()}"
-        yield install(cluster, home, image=image, settings={}, values={"network": {"postgres": place}}, secrets=secrets)
 
 
 def told(installed: Installed) -> str:
@@ -94,8 +59,8 @@ def test_the_gateway_refuses_what_no_route_takes_in_the_words_of_the_local_one(i
     assert answer.headers["x-request-id"] == answer.json()["request_id"]
 
 
-def test_a_request_that_is_too_large_is_refused_at_the_gateway(installed: Installed, token: tuple[str, str]) -> None:
-    headers = {"authorization": f"Bearer {token[0]}"}
+def test_a_request_that_is_too_large_is_refused_at_the_gateway(installed: Installed, around: Around) -> None:
+    headers = {"authorization": f"Bearer {around.token}"}
     answer = httpx.post(
         f"{installed.gateway}/v1/feedback", content=b"x" * (1 << 20 | 1), headers=headers, trust_env=False
     )
@@ -109,10 +74,10 @@ def feedback(installed: Installed, token: str, number: int) -> httpx.Response:
 
 
 def test_feedback_comes_through_the_gateway_and_stands_on_the_shared_volume(
-    installed: Installed, token: tuple[str, str]
+    installed: Installed, around: Around
 ) -> None:
     assert feedback(installed, "wrong", 1).status_code == 401
-    answer = feedback(installed, token[0], 1)
+    answer = feedback(installed, around.token, 1)
     assert (answer.status_code, answer.json()) == (200, {"accepted": 1, "duplicates": 0})
     kept = (installed.home / "logs" / "feedback" / "feedback.jsonl").read_text(encoding="utf-8")
     assert [json.loads(line)["event_id"] for line in kept.splitlines()] == ["e1"]
@@ -140,14 +105,12 @@ def test_the_guard_looks_and_says_so_on_the_shared_volume(installed: Installed) 
     poll("the guard's beat", lambda: lock.exists() and time.time() - lock.stat().st_mtime < 15, SECONDS)
 
 
-def test_a_collector_that_is_killed_comes_back_and_knows_what_it_took(
-    installed: Installed, token: tuple[str, str]
-) -> None:
+def test_a_collector_that_is_killed_comes_back_and_knows_what_it_took(installed: Installed, around: Around) -> None:
     (pod,) = installed.pods("collector")
     path = f"/api/v1/namespaces/recsys/pods/{pod['metadata']['name']}?gracePeriodSeconds=0"
     installed.cluster.api.request("DELETE", path)
-    poll("another collector", lambda: feedback(installed, token[0], 1).status_code == 200, SECONDS)
-    assert feedback(installed, token[0], 1).json() == {"accepted": 0, "duplicates": 1}
+    poll("another collector", lambda: feedback(installed, around.token, 1).status_code == 200, SECONDS)
+    assert feedback(installed, around.token, 1).json() == {"accepted": 0, "duplicates": 1}
 
 
 def test_a_gateway_that_is_replaced_loses_no_request(installed: Installed) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import json
 import re
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,10 @@ import yaml
 from referencing.jsonschema import DRAFT7
 
 from cluster.charts import ISTIO_CHARTS, KSERVE_CHARTS
-from cluster.versions import cache_folder
+from cluster.errors import MissingError
 from recsys_assets_tests.charts.house import VALUES, Document, load, merged, of_kind, pinned
 from recsys_assets_tests.charts.render import run_helm
+from recsys_assets_tests.cluster.dagster_chart import archive, code_locations, unpacked
 
 pytestmark = pytest.mark.cluster
 DAGSTER = pinned(VALUES / "dagster.yaml")
@@ -113,24 +113,13 @@ def test_kserve_is_told_to_run_in_standard_mode_and_to_make_no_routes() -> None:
 @pytest.fixture(scope="module")
 def dagster_chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Dagster's chart, unpacked: of the pinned version, or of another one that is there, which the test then names."""
-    archives = {path.name: path for path in (cache_folder() / "charts").glob("dagster-*.tgz")}
-    wanted = f"dagster-{DAGSTER.version}.tgz"
-    if not archives:
-        pytest.skip(
-            f"{wanted} is not in {cache_folder() / 'charts'}: `helm pull dagster --version {DAGSTER.version} --repo "
-            "https://dagster-io.github.io/helm --destination` that folder, where the repository can be reached"
-        )
-    chosen = archives.get(wanted) or archives[max(archives)]
-    if chosen.name != wanted:
-        print(f"{wanted} is not in the cache folder: judged by {chosen.name}")  # noqa: T201
-    folder = tmp_path_factory.mktemp("dagster-chart")
-    with tarfile.open(chosen) as archive:
-        archive.extractall(folder, filter="data")
-    return folder / "dagster"
-
-
-def _user_deployments(dagster_chart: Path) -> Path:
-    return dagster_chart / "charts" / "dagster-user-deployments"
+    try:
+        chosen = archive()
+    except MissingError as missing:
+        pytest.skip(str(missing))
+    if chosen.name != f"dagster-{DAGSTER.version}.tgz":
+        print(f"dagster-{DAGSTER.version}.tgz is not in the cache folder: judged by {chosen.name}")  # noqa: T201
+    return unpacked(tmp_path_factory.mktemp("dagster-chart"))
 
 
 def test_dagsters_charts_know_every_key(dagster_chart: Path) -> None:
@@ -138,15 +127,13 @@ def test_dagsters_charts_know_every_key(dagster_chart: Path) -> None:
     silent = {f"dagsterDaemon.runMonitoring.{name}" for name in ("cancelTimeoutSeconds", "maxRuntimeSeconds")}
     silent |= {"dagsterDaemon.runCoordinator.config.customRunCoordinator"}
     assert set(unknown(load(VALUES / "dagster.yaml"), defaults(dagster_chart))) == silent
-    assert (
-        list(unknown(load(VALUES / "dagster-user-deployments.yaml"), defaults(_user_deployments(dagster_chart)))) == []
-    )
+    assert list(unknown(load(VALUES / "dagster-user-deployments.yaml"), defaults(code_locations(dagster_chart)))) == []
 
 
 @pytest.mark.parametrize("name", ["dagster.yaml", "dagster-user-deployments.yaml"])
 def test_dagsters_own_schema_takes_the_values(dagster_chart: Path, name: str) -> None:
     """Its references lead to Kubernetes' definitions on the web; here they are those of kubernetes-validate."""
-    chart = dagster_chart if name == "dagster.yaml" else _user_deployments(dagster_chart)
+    chart = dagster_chart if name == "dagster.yaml" else code_locations(dagster_chart)
     schema = json.loads((chart / "values.schema.json").read_text(encoding="utf-8"))
     together = json.loads(json.dumps(merged(yaml.safe_load((chart / "values.yaml").read_text()), load(VALUES / name))))
     found = jsonschema.Draft7Validator(schema, registry=_registry(schema)).iter_errors(together)
@@ -155,7 +142,7 @@ def test_dagsters_own_schema_takes_the_values(dagster_chart: Path, name: str) ->
 
 def test_what_dagsters_charts_render_is_valid_and_hardened(dagster_chart: Path) -> None:
     system = _valid(_rendered(dagster_chart, "dagster", "dagster.yaml"))
-    code = _valid(_rendered(_user_deployments(dagster_chart), "recsys-code", "dagster-user-deployments.yaml"))
+    code = _valid(_rendered(code_locations(dagster_chart), "recsys-code", "dagster-user-deployments.yaml"))
     deployments = of_kind([*system, *code], "Deployment")
     assert len(deployments) == 3
     for deployment in deployments.values():
