@@ -56,8 +56,8 @@ UNTYPED = f"failed to create typed patch object {_OBJECT}: .spec.foo: field not 
     (500, answer('Internal error occurred: failed calling webhook "v": connection refused', "InternalError"),
      Unavailable, "failed calling webhook"),
     (429, answer("too many requests", "TooManyRequests"), Unavailable, "429 too many requests"),
-    (503, "", Unavailable, "503 Service Unavailable"),
-    (418, "teapot", Unavailable, "418 teapot"),
+    (503, "", Unavailable, "503 it gave no reason"),
+    (499, "teapot", Unavailable, "499 teapot"),
     (413, answer("Request entity too large: limit is 3145728", "RequestEntityTooLarge"), Invalid, "too large"),
 ])  # fmt: skip
 def test_an_answer_becomes_the_error_that_names_the_object_and_the_reason(

@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, Final
 
 from recsys_assets.platform.interface import (
@@ -71,7 +70,7 @@ def _read(target: Target, status: int, body: str) -> _Answer:
     except ValueError:
         read = None
     document: Mapping[str, Any] = read if isinstance(read, dict) and read.get("kind") == "Status" else {}
-    message = str(document.get("message") or body.strip() or HTTPStatus(status).phrase)[:_MAX_TOLD]
+    message = str(document.get("message") or body.strip() or "it gave no reason")[:_MAX_TOLD]
     return _Answer(target, status, message, str(document.get("reason") or ""), document.get("details") or {})
 
 
