@@ -14,6 +14,7 @@ import dagster as dg
 import httpx
 import pytest
 
+from recsys_assets.bundle_store import StoreUnavailable, open_bundles
 from recsys_assets.evaluation import assets as evaluation
 from recsys_assets.platform.interface import INFERENCE_SERVICE, Conflict, Manifest
 from recsys_assets.platform.local.programs import model_program
@@ -22,9 +23,10 @@ from recsys_assets.recommender.bundle import GOLDEN, bundle_digest
 from recsys_assets.records import ModelVersion, Outcome, Verdict
 from recsys_assets.resources.gates import check_result
 from recsys_assets.serving import assets, deploy, verdicts
-from recsys_assets.serving.attestation import NotPassed
+from recsys_assets.serving.attestation import NotPassed, vouch
 from recsys_assets.settings import Settings, load_settings
 from recsys_assets.signing import TamperedBundle, WrongBundle
+from recsys_assets.store_settings import StoreSettings
 from recsys_assets.training import assets as training
 from recsys_assets_tests.serving.bundles import passing, signed_bundle
 from recsys_assets_tests.serving.processes import free_port
@@ -161,6 +163,37 @@ def test_nothing_is_applied_where_a_gate_did_not_pass_or_there_is_none(
     said = {} if outcome is None else {**GATES, "b/c": passing("3").model_copy(update={"outcome": outcome})}
     with pytest.raises(NotPassed):
         deploy.deploy(record(settings), settings, store, gates=said)
+    assert store.list(INFERENCE_SERVICE) == []
+
+
+def storing(settings: Settings, place: str) -> Settings:
+    """Settings that name a store of bundles, and wait for no server."""
+    impatient = settings.serving.model_copy(update={"ready_timeout_seconds": 0.1})
+    stores = StoreSettings.model_validate({"bundles": place})
+    return settings.model_copy(update={"serving": impatient, "stores": stores})
+
+
+def test_bundle_and_attestation_are_in_the_store_before_the_service_is_applied(
+    settings: Settings, store: ManifestStore, bucket: str, tmp_path: Path
+) -> None:
+    signed_bundle(settings.path("bundles", "3"), settings.path("keys"))
+    named = storing(settings, f"{bucket}/bundles")
+    for _ in range(2):  # again changes nothing
+        deploy.deploy(record(named), named, store, gates=GATES)
+    bundles = open_bundles(named.stores)
+    assert bundles.versions() == ["3"]
+    fetched = bundles.get("3", tmp_path / "into")
+    vouch(record(named), bundle=fetched, keys=settings.path("keys"), checks=GATES)
+
+
+def test_nothing_is_applied_where_the_store_does_not_keep_the_bundle(
+    settings: Settings, store: ManifestStore, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_bundle(settings.path("bundles", "3"), settings.path("keys"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    named = storing(settings, f"{bucket}/bundles")
+    with pytest.raises(StoreUnavailable):
+        deploy.deploy(record(named), named, store, gates=GATES)
     assert store.list(INFERENCE_SERVICE) == []
 
 

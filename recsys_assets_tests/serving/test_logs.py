@@ -14,7 +14,8 @@ from recsys_assets.columns import EXPOSURES, FEEDBACK
 from recsys_assets.serving.exposures import ExposureLog, exposure_line
 from recsys_assets.serving.feedback_protocol import Event, feedback_line
 from recsys_assets.serving.ladder import Answer
-from recsys_assets.serving.logs import LogCorrupt, read_exposures, read_feedback
+from recsys_assets.serving.logs import EXPOSURE_LOG, LogCorrupt, read_exposures, read_feedback
+from recsys_assets.tail import Tail
 
 NOON = datetime(2024, 1, 31, 12, tzinfo=UTC)
 
@@ -111,3 +112,18 @@ def test_feedback_sent_twice_is_read_once(tmp_path: Path) -> None:
     frame = read_feedback(tmp_path, NOON)
     assert frame.height == 1
     assert frame["received_at"].to_list() == [NOON]
+
+
+def test_the_files_of_many_replicas_are_read_as_one_log_that_grows(tmp_path: Path) -> None:
+    """Each pod writes a file of its own on the shared volume, and new pods come while the log is read."""
+    logs = [ExposureLog(tmp_path / f"recommender-v3-predictor-{pod}.jsonl") for pod in range(20)]
+    tail = Tail(tmp_path, EXPOSURE_LOG)
+    for number in range(100):
+        logs[number % 20].write(line(number), 1)
+    assert tail.read(None)["request_id"].to_list() == [f"r{number}" for number in range(100)]
+    logs.append(ExposureLog(tmp_path / "recommender-v3-predictor-late.jsonl"))
+    logs[20].write(line(101), 1)
+    logs[7].write(line(100), 1)
+    assert tail.read(None)["request_id"].to_list() == [f"r{number}" for number in range(102)]
+    for log in logs:
+        log.close()

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from recsys_assets.bundle_store import FolderStore, StoreUnavailable
 from recsys_assets.recommender.bundle import check_bundle
 from recsys_assets.recommender.recommender import Recommender
 from recsys_assets.records import ModelVersion
@@ -116,3 +117,26 @@ def test_an_mlflow_run_ends_failed_when_its_body_raises(trained: tuple[House, An
     [experiment] = client.search_experiments(filter_string="name = 'recommender'")
     [run] = client.search_runs([experiment.experiment_id], f"tags.`dagster.run_id` = '{result.run_id}'")
     assert run.info.status == "FAILED"
+
+
+def test_the_servers_store_gets_the_registered_bundle_and_a_retry_brings_what_it_lacks(
+    place: Place, tmp_path: Path
+) -> None:
+    class Lost:
+        def put(self, version: str, bundle: Path) -> None:
+            raise StoreUnavailable("gone")
+
+    store = FolderStore(tmp_path / "elsewhere")
+    with pytest.raises(StoreUnavailable):
+        place.publish(bundles=Lost())
+    assert [version.version for version in place.registry.versions()] == ["1"]  # it stands, and is not trained again
+    made = place.publish(bundles=store)
+    assert (made.version, store.versions()) == ("1", ["1"])
+    assert check_bundle(store.get("1", tmp_path / "into")).version == "1"
+
+
+def test_a_death_before_the_registration_leaves_the_servers_store_empty(place: Place, tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "elsewhere")
+    with pytest.raises(ConnectionError):
+        place.publish(run=DyingRun(), bundles=store)
+    assert store.versions() == []
