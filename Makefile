@@ -8,7 +8,7 @@ RUN := $(BIN)/recsys-assets
 RATE ?= 200
 USERS ?= 20000
 SEED ?= 7
-KILLS ?= 3000
+KILLS ?= 3200
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev demo up down traffic test test-browser image cluster-binaries test-cluster lint format bench drill mutants lock clean kind-up kind-down
