@@ -23,15 +23,11 @@ env:
   - name: {{ $name }}
     valueFrom: {fieldRef: {fieldPath: {{ $field }}}}
   {{- end }}
-# Ready with the first configuration from istiod, never before.
+# Ready with the first configuration from istiod, never before; it waits for istiod as long as that takes, so no other probe.
 readinessProbe:
   httpGet: {path: /healthz/ready, port: 15021}
   periodSeconds: 2
   failureThreshold: 3
-startupProbe:
-  httpGet: {path: /healthz/ready, port: 15021}
-  periodSeconds: 1
-  failureThreshold: 120
 # Clients that keep a connection open are asked to close it, while the endpoint goes away.
 lifecycle:
   preStop:
