@@ -5,6 +5,7 @@ Here: starting one, waiting until it answers, killing it. Not here: any test, or
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import json
 import os
@@ -25,6 +26,8 @@ import httpx
 
 from recsys_assets_tests.conftest import free_ports
 
+_LIBC: Final = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG: Final = 1
 HOST: Final = "127.0.0.1"
 DEADLINE_SECONDS: Final = 120.0
 ACCESS_KEY, SECRET_KEY, REGION = "test-access-key", "test-secret-key", "us-east-1"
@@ -78,8 +81,14 @@ class Server:
             stderr=subprocess.STDOUT,
             user=self.user,
             start_new_session=True,
+            preexec_fn=_ends_with_us,
             env={**os.environ, **self.environment},
         )
+
+
+def _ends_with_us() -> None:
+    """A test run that is killed cannot clean up; Linux then kills what it had started."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @contextmanager
