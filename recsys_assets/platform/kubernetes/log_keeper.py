@@ -1,7 +1,7 @@
 """Keeps the access log of one gateway pod bounded, and removes what gateway pods that are gone have left for too long.
 
-Here: `python -m recsys_assets.platform.kubernetes.log_keeper`, beside Envoy in its pod. Not here: the moving aside, that
-is the local gateway's (platform/local/rotation.py), or reading.
+Here: `python -m recsys_assets.platform.kubernetes.log_keeper`, beside Envoy in its pod. Not here: how a log is moved
+aside (platform/local/rotation.py), or reading it.
 """
 
 from __future__ import annotations
