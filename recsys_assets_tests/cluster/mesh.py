@@ -54,7 +54,6 @@ _PLAIN: Final = {
 _MESH: Final = """
 defaultProviders: {metrics: []}
 enableAutoMtls: false
-defaultConfig: {discoveryAddress: ""}
 defaultHttpRetryPolicy: {attempts: 2, retryOn: "connect-failure,refused-stream,reset"}
 """
 
@@ -148,7 +147,7 @@ def _read(connection: socket.socket, count: int) -> list[str]:
         if not received:
             raise NotReadyError(f"the gateway closed the connection after {len(found)} answers")
         text += received.decode("latin-1")
-        while match := re.match(r"HTTP/1.1 (\d+).*?content-length: (\d+)\r\n.*?\r\n\r\n", text, re.DOTALL):
+        while match := re.match(r"HTTP/1.1 (\d+).*?content-length: (\d+).*?\r\n\r\n", text, re.DOTALL):
             end = match.end() + int(match[2])
             if len(text) < end:
                 break
