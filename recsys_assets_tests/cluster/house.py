@@ -122,6 +122,11 @@ def installed(
             "data": {
                 "interactions": {"paths": ["{home}/inbox/interactions/*.parquet"]},
                 "items": {"path": "{home}/inbox/items.parquet"},
+                "users": {
+                    "path": "{home}/inbox/users.parquet",
+                    "id_column": "user_id",
+                    "attributes": {"age": {"column": "age", "kind": "number"}},
+                },
             },
             "stores": {
                 "tables": f"s3://{BUCKET}/tables",
