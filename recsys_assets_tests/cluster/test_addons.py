@@ -115,6 +115,8 @@ def gateway_deployment(selector: dict[str, str]) -> dict[str, Any]:
     container = {
         "name": "istio-proxy",
         "image": "auto",
+        # Without it the API server's default for an image without a tag, Always, comes before istiod's webhook.
+        "imagePullPolicy": "IfNotPresent",
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": {"readOnlyRootFilesystem": True, "runAsNonRoot": True, "allowPrivilegeEscalation": False},
     }
