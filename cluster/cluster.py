@@ -11,11 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 from cluster.access import Access
 from cluster.build import ensure_built
 from cluster.errors import NotReadyError
-from cluster.host import check_prerequisites, free_number
+from cluster.host import check_prerequisites, reserve_number
 from cluster.layout import RUNTIME_SOCKET_LIMIT, Layout
 from cluster.node import import_image
 from cluster.part_images import node_archives
@@ -39,20 +40,25 @@ class Cluster(Access):
         self.server = ""
         self.ready_seconds = 0.0
         self._holder: subprocess.Popen[str] | None = None
+        self._number_lock: IO[str] | None = None
 
     def __enter__(self) -> Cluster:
         check_prerequisites()
         ensure_built(NODE_TOOLS)
         self.state.mkdir(parents=True, exist_ok=True)
-        self.layout = Layout(self.state, free_number())
+        number, self._number_lock = reserve_number()
+        self.layout = Layout(self.state, number)
         self.server = self.layout.addresses.server
         if len(os.fsencode(self.layout.runtime_socket)) > RUNTIME_SOCKET_LIMIT:
             raise NotReadyError(f"the path of the state folder is too long for a socket: {self.state}")
         started = time.monotonic()
         archives = [str(path) for path in node_archives()]
         command = [sys.executable, "-m", "cluster.holder", str(self.state), str(self.layout.number), *archives]
+        # The holder shares the lock: the number is free again when the last of the two has gone.
+        lock = [self._number_lock.fileno()]
+        pipe = subprocess.PIPE
         self._holder = subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            command, cwd=REPOSITORY, text=True, start_new_session=True, pass_fds=lock, stdin=pipe, stdout=pipe
         )
         said = self._holder.stdout.readline().strip() if self._holder.stdout else ""
         if said != "ready":
@@ -94,3 +100,5 @@ class Cluster(Access):
             self._holder.stdin.close()
         self._holder.wait(STOP_SECONDS)
         self._holder = None
+        if self._number_lock is not None:
+            self._number_lock.close()

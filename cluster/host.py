@@ -6,6 +6,7 @@ Here: the host's side, each thing with its undoing. Not here: what runs inside t
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -13,10 +14,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from cluster.errors import ClusterError, MissingError
 from cluster.layout import Layout
 from cluster.processes import poll, run
+from cluster.versions import cache_folder
 
 CGROUPS = Path("/sys/fs/cgroup")
 PARAMETERS = Path("/proc/sys")
@@ -50,13 +53,19 @@ def check_prerequisites(commands: Mapping[str, str] = COMMANDS) -> None:
         raise MissingError(f"{CGROUPS}/memory is missing: the cluster here is set up for control groups of version 1")
 
 
-def free_number() -> int:
-    """A number whose link no other cluster has made."""
+def reserve_number() -> tuple[int, IO[str]]:
+    """A number that no other cluster has, and the open lock that keeps it: whoever holds the file holds the number."""
     taken = {int(found) for found in re.findall(r"\brecsys(\d+)[:@]", run(["ip", "-o", "link"]))}
-    free = next((number for number in range(NUMBERS) if number not in taken), None)
-    if free is None:
-        raise ClusterError(f"{NUMBERS} clusters run on this machine already")
-    return free
+    locks = cache_folder() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    for number in range(NUMBERS):
+        lock = (locks / f"cluster-{number}").open("w")
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if number not in taken:
+                return number, lock
+        lock.close()
+    raise ClusterError(f"{NUMBERS} clusters run on this machine already")
 
 
 @contextmanager
@@ -80,7 +89,7 @@ def control_groups(at: Layout) -> Iterator[None]:
         if not folder.is_symlink() and (folder / "cgroup.procs").exists()
     ]
     for root in roots:
-        root.mkdir()
+        root.mkdir(exist_ok=True)  # left by a holder that was killed: the number is ours now
     try:
         yield
     finally:
