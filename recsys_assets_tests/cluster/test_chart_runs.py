@@ -145,7 +145,7 @@ def test_a_gateway_that_is_replaced_loses_no_request(installed: Installed) -> No
         stop.set()
         asking.join()
     print(f"{len(statuses)} requests while the gateway was replaced")  # noqa: T201
-    assert len(statuses) > 100
+    assert len(statuses) > 20
     assert set(statuses) == {404}
 
 
