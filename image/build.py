@@ -44,7 +44,7 @@ def build(target: str = "all", *, base_image: str | None = None) -> str:
     named = base_image or base()
     folder = wheels([TOP / "requirements" / lock for lock in LOCKS], cache() / "wheels")
     name = f"localhost/{image_name(target)}"
-    words = ["build", "--pull-never", "--isolation", "chroot", "--layers", "--format", "oci", "--quiet"]
+    words = ["build", "--pull-never", "--isolation", "chroot", "--layers", "--force-rm", "--format", "oci", "--quiet"]
     words += ["--build-arg", f"BASE_IMAGE={named}", "--build-arg", f"VERSION={version()}"]
     words += ["--build-arg", f"REVISION={_revision()}", "--volume", f"{folder}:/wheels:ro"]
     buildah(*words, "--target", target, "--tag", name, str(TOP))
