@@ -9,6 +9,7 @@ RATE ?= 200
 USERS ?= 20000
 SEED ?= 7
 KILLS ?= 3200
+CLUSTER_TESTS ?= recsys_assets_tests/cluster
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev demo up down traffic test test-browser image cluster-binaries test-cluster lint format bench drill mutants lock clean kind-up kind-down
@@ -59,8 +60,8 @@ cluster-binaries: install-dev ## build the binaries of the test cluster from the
 	$(BIN)/python -m cluster.check
 	$(BIN)/python -m cluster.build
 
-test-cluster: cluster-binaries ## bring up a real Kubernetes cluster and run its tests (root, Go, Debian packages)
-	$(BIN)/python -m pytest -m cluster recsys_assets_tests/cluster
+test-cluster: cluster-binaries image ## bring up a real Kubernetes cluster and run its tests (root, Go, Debian packages; CLUSTER_TESTS=)
+	$(BIN)/python -m pytest -m cluster $(CLUSTER_TESTS)
 
 image: install-dev ## build the container images, as root with buildah (docs/kubernetes.md)
 	$(BIN)/python -m image.build all server

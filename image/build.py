@@ -7,6 +7,7 @@ Needs root and buildah, and debootstrap where no other base image is named.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import shutil
 import sys
 import time
@@ -20,6 +21,15 @@ from image.wheels import wheels
 
 TOP: Final = Path(__file__).parent.parent
 LOCKS: Final = ("bootstrap.lock", "runtime.lock")
+# What can change how a container behaves; the page that people read cannot.
+SOURCES: Final = (
+    "Dockerfile",
+    "pyproject.toml",
+    "dagster.yaml",
+    "requirements/*.lock",
+    "image/inside/*",
+    "recsys_assets/**/*",
+)
 TARGETS: Final = {"all": "recsys-assets", "server": "recsys-assets-server"}
 
 
@@ -37,6 +47,25 @@ def image_name(target: str = "all") -> str:
 def archive(target: str = "all") -> Path:
     """Where the image stands as a file that containerd imports."""
     return cache() / "images" / f"{TARGETS[target]}-{version()}.tar"
+
+
+def sources() -> str:
+    """One digest of everything that the image is built from, but for the base."""
+    found = hashlib.sha256()
+    for path in sorted({path for pattern in SOURCES for path in TOP.glob(pattern)}):
+        if path.is_file() and "__pycache__" not in path.parts:
+            found.update(f"{path.relative_to(TOP)}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()
+
+
+def is_current(target: str = "all") -> bool:
+    """Whether the archive that stands was made from the sources as they are now."""
+    said = _record(target)
+    return archive(target).is_file() and said.is_file() and said.read_text(encoding="ascii") == sources()
+
+
+def _record(target: str) -> Path:
+    return archive(target).with_suffix(".sources")
 
 
 def build(target: str = "all", *, base_image: str | None = None) -> str:
@@ -84,10 +113,14 @@ def main() -> int:
         return 1
     try:
         for target in given.targets:
-            started = time.monotonic()
+            if is_current(target) and given.base_image is None:
+                sys.stdout.write(f"{image_name(target)}: as its sources: {archive(target)}\n")
+                continue
+            started, made_of = time.monotonic(), sources()
             name = build(target, base_image=given.base_image)
             built = time.monotonic()
             path = export(target)
+            _record(target).write_text(made_of, encoding="ascii")
             took = f"built in {built - started:.0f} s, exported in {time.monotonic() - built:.0f} s"
             sys.stdout.write(f"{name}: {took}: {path} ({path.stat().st_size / 1e6:.0f} MB)\n")
     except ImageError as failed:

@@ -258,13 +258,16 @@ class CollectorSettings(_Section):
 
 class TrafficSettings(_Section):
     """Replayed users. `in_jobs` lets a headless `release` job replay traffic by itself; leave it off where real
-    users come. `future` says where the replayed users' later events are: a source like `data.interactions`."""
+    users come. `future` says where the replayed users' later events are: a source like `data.interactions`.
+    `token_file` holds their client token, where the collector asks for one (relative to the config file, or with
+    `{home}`)."""
 
     in_jobs: bool = False
     visitors: int = Field(default=20_000, ge=1)
     rate: float = Field(default=200.0, gt=0)
     seed: int = 7
     future: InteractionSource | None = None
+    token_file: str | None = None
 
 
 class RolloutSettings(_Section):

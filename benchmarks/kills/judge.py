@@ -131,16 +131,23 @@ def lost(answers: Sequence[Answer], k: int) -> list[Answer]:
     return [a for a in answers if a.status != "200" or a.items != k]
 
 
-def misrouted(answers: Sequence[Answer], routes: Sequence[InForce], *, fallback: bool = False) -> list[Answer]:
+def misrouted(
+    answers: Sequence[Answer],
+    routes: Sequence[InForce],
+    *,
+    fallback: bool = False,
+    slack_seconds: float = SLACK_SECONDS,
+) -> list[Answer]:
     """Answers of an arm that no route in force while the request was under way gave to this visitor.
 
-    With `fallback` the stable model may answer for the canary's: that is what happens to those of a dead server.
+    `slack_seconds`: how much later than it said the gateway may have gone by a route. With `fallback` the stable model
+    may answer for the canary's: that is what happens to those of a dead server.
     """
     starts = [route.at for route in routes]
 
     def is_allowed(answer: Answer) -> bool:
-        first = max(0, bisect.bisect_right(starts, answer.sent - SLACK_SECONDS) - 1)
-        last = bisect.bisect_right(starts, answer.done + SLACK_SECONDS)
+        first = max(0, bisect.bisect_right(starts, answer.sent - slack_seconds) - 1)
+        last = bisect.bisect_right(starts, answer.done + slack_seconds)
         allowed = {route.arm(answer.visitor) for route in routes[first:last]}
         if fallback:
             allowed |= {(route.stable, "canary") for route in routes[first:last]}
@@ -149,7 +156,9 @@ def misrouted(answers: Sequence[Answer], routes: Sequence[InForce], *, fallback:
     return [a for a in answers if a.status == "200" and not is_allowed(a)]
 
 
-def flipped(answers: Sequence[Answer], routes: Sequence[InForce]) -> list[tuple[Answer, Answer]]:
+def flipped(
+    answers: Sequence[Answer], routes: Sequence[InForce], *, slack_seconds: float = SLACK_SECONDS
+) -> list[tuple[Answer, Answer]]:
     """Two answers in a row to one visitor, of different models, with no change of weight between that explains it.
 
     A newer model needs a weight that grew, an older one a weight that fell. The hash plays no part here.
@@ -162,7 +171,7 @@ def flipped(answers: Sequence[Answer], routes: Sequence[InForce]) -> list[tuple[
     found = []
     for one in of_visitor.values():
         for before, after in pairwise(one):
-            if before.version != after.version and not _explained(before, after, changes):
+            if before.version != after.version and not _explained(before, after, changes, slack_seconds):
                 found.append((before, after))
     return found
 
@@ -170,8 +179,10 @@ def flipped(answers: Sequence[Answer], routes: Sequence[InForce]) -> list[tuple[
 Shares = dict[str, int]
 
 
-def _explained(before: Answer, after: Answer, changes: Sequence[tuple[float, Shares, Shares]]) -> bool:
-    first, last = before.sent - SLACK_SECONDS, after.done + SLACK_SECONDS
+def _explained(
+    before: Answer, after: Answer, changes: Sequence[tuple[float, Shares, Shares]], slack_seconds: float
+) -> bool:
+    first, last = before.sent - slack_seconds, after.done + slack_seconds
     return any(
         first <= at <= last and new.get(after.version, 0) > old.get(after.version, 0) for at, old, new in changes
     )

@@ -13,7 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from recsys_assets.bundle_store import open_bundles
-from recsys_assets.platform.interface import INFERENCE_SERVICE, Manifest, NotFound, Platform, ServiceStatus
+from recsys_assets.platform.interface import (
+    INFERENCE_SERVICE,
+    RELEASE_ANNOTATION,
+    Conflict,
+    Manifest,
+    NotFound,
+    Platform,
+    ServiceStatus,
+)
 from recsys_assets.recommender.bundle import read_golden
 from recsys_assets.records import ModelVersion, Verdict
 from recsys_assets.serving import verdicts
@@ -41,6 +49,8 @@ class Deployed:
 def deploy(model: ModelVersion, settings: Settings, platform: Platform, *, gates: Mapping[str, Verdict]) -> Deployed:
     """Make the service of this version real and look at it. Running it again changes nothing that already stands.
 
+    A service that does not pass is taken away again, unless a release has claimed it: nobody would look after it.
+
     `gates` is every offline verdict by its name. Raises BundleRefused before anything is applied where one did not pass
     or where the bundle is not exactly the one that was registered, and StoreError where the store that the settings
     name does not keep it.
@@ -65,6 +75,8 @@ def deploy(model: ModelVersion, settings: Settings, platform: Platform, *, gates
         verdicts.latency(model.version, observed.timed_ms, budget_ms=settings.serving.latency_budget_ms),
         signature_verdict(model, bundle, keys, checks=gates),
     )
+    if not all(verdict.passed for verdict in said):
+        withdraw(platform, model.service_name)
     return Deployed(applied, generation, status, observed, said)
 
 
@@ -92,8 +104,31 @@ def apply(model: ModelVersion, settings: Settings, platform: Platform, bundle: P
         pod=pod_of(model, settings, bundle=place),
     )
     standing = platform.get(INFERENCE_SERVICE, model.service_name)
-    expected = None if standing is None else str(standing["metadata"]["resourceVersion"])
-    return platform.apply(manifest, expected=expected)
+    if standing is None:
+        return platform.apply(manifest, expected=None)
+    if release := claimed_by(standing):
+        manifest["metadata"]["annotations"][RELEASE_ANNOTATION] = release
+    return platform.apply(manifest, expected=str(standing["metadata"]["resourceVersion"]))
+
+
+def claimed_by(service: Manifest) -> str | None:
+    """The release that this service was put to use by, if one was."""
+    found = (service["metadata"].get("annotations") or {}).get(RELEASE_ANNOTATION)
+    return None if found is None else str(found)
+
+
+def withdraw(platform: Platform, name: str) -> bool:
+    """Delete a service that no release has claimed; False where there is nothing that may be deleted.
+
+    A release that claims it at this moment changes its resourceVersion, which the delete names.
+    """
+    standing = platform.get(INFERENCE_SERVICE, name)
+    if standing is None or claimed_by(standing):
+        return False
+    try:
+        return platform.delete(INFERENCE_SERVICE, name, expected=standing["metadata"]["resourceVersion"])
+    except Conflict:
+        return False
 
 
 def wait(platform: Platform, name: str, generation: int, *, overdue: Callable[[], bool]) -> ServiceStatus | None:

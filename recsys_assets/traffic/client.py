@@ -46,9 +46,13 @@ async def replay(
     rate: float,
     top_k: int,
     seed: int,
+    token: str | None = None,
     on_progress: Callable[[Tally], None] = lambda _: None,
 ) -> Tally:
-    """Send every visitor at `rate` visits a second and report the clicks. `gateway` is an http:// address."""
+    """Send every visitor at `rate` visits a second and report the clicks.
+
+    `gateway` is an http:// address; `token` is a client's, where the collector asks for one.
+    """
     tally, limit = Tally(), asyncio.Semaphore(MAX_IN_FLIGHT)
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -60,7 +64,7 @@ async def replay(
 
         async def visit(visitor: Visitor) -> None:
             try:
-                await _visit(session, visitor, tally, model=model, top_k=top_k, seed=seed)
+                await _visit(session, visitor, tally, model=model, top_k=top_k, seed=seed, token=token)
             finally:
                 limit.release()
 
@@ -78,7 +82,14 @@ async def replay(
 
 
 async def _visit(
-    session: aiohttp.ClientSession, visitor: Visitor, tally: Tally, *, model: str, top_k: int, seed: int
+    session: aiohttp.ClientSession,
+    visitor: Visitor,
+    tally: Tally,
+    *,
+    model: str,
+    top_k: int,
+    seed: int,
+    token: str | None,
 ) -> None:
     body = {"instances": [{"user_id": visitor.user_id, "k": top_k}]}
     headers = {"x-user-id": visitor.visitor_id}
@@ -94,18 +105,21 @@ async def _visit(
     tally.variants[answer["variant"]] += 1
     clicked = clicks(visitor, [shown["item_id"] for shown in answer["items"]], seed=seed)
     if clicked:
-        await _report(session, answer["request_id"], clicked, tally)
+        await _report(session, answer["request_id"], clicked, tally, token=token)
 
 
-async def _report(session: aiohttp.ClientSession, request_id: str, clicked: list[str], tally: Tally) -> None:
+async def _report(
+    session: aiohttp.ClientSession, request_id: str, clicked: list[str], tally: Tally, *, token: str | None
+) -> None:
     events = [
         {"event_id": f"{request_id}:{item}", "request_id": request_id, "item_id": item, "event_type": "click"}
         for item in clicked
     ]
+    headers = {"authorization": f"Bearer {token}"} if token else {}
     # The ids make a retry safe: an event counts once however often it is sent.
     for _ in range(3):
         try:
-            async with session.post("/v1/feedback", json={"events": events}) as response:
+            async with session.post("/v1/feedback", json={"events": events}, headers=headers) as response:
                 if response.status == 200:
                     tally.clicks += len(clicked)
                     return

@@ -37,6 +37,17 @@ def population(settings: Settings) -> tuple[dict[str, frozenset[str]], frozenset
     return wanted, frozenset(seen)
 
 
+def client_token(settings: Settings) -> str | None:
+    """The token that the replayed users' clicks are reported with; None where the settings name no file of one."""
+    named = settings.traffic.token_file
+    if named is None:
+        return None
+    try:
+        return Path(settings.resolve(named)).read_text(encoding="utf-8").strip()
+    except OSError as absent:
+        raise ConfigError(f"{settings.config_file}: traffic.token_file: {absent}") from None
+
+
 def run(settings: Settings, *, rate: float, users: int, seed: int, quiet: bool = False) -> Tally:
     """Replay `users` visits at `rate` a second; returns the counts."""
     wanted, known = population(settings)
@@ -56,6 +67,7 @@ def run(settings: Settings, *, rate: float, users: int, seed: int, quiet: bool =
             rate=rate,
             top_k=settings.serving.top_k,
             seed=seed,
+            token=client_token(settings),
             on_progress=progress,
         )
     )

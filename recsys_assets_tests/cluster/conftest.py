@@ -22,6 +22,10 @@ VALUES = HERE.parents[1] / "helm_values"
 TIMEOUT_SECONDS = 1800  # the first test waits for whatever the cluster takes to come up
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--figures", help="the file that gets what the story of the cluster measured")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What waits for pods and controllers gets more time than what runs in one process."""
     for item in items:

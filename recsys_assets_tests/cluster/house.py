@@ -11,13 +11,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cluster.cluster import Cluster
 from cluster.errors import MissingError
-from image.build import archive, image_name
+from image.build import archive, image_name, is_current
 from recsys_assets_tests.cluster.forwarding import forwarded
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CLIENT = "web"
 BUCKET = "cluster"
 DATABASES = ("ledger", "feast", "mlflow", "dagster")
+# Model servers' own credentials, so that they can be taken from them alone.
+MODEL_S3 = "recsys-model-s3"
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ class Around:
 @pytest.fixture(scope="session")
 def platform_image(cluster: Cluster) -> str:
     """Our image, known to the node; its name there."""
-    if not archive().is_file():
-        pytest.fail(str(MissingError(f"{archive()} is absent: `python -m image.build` makes it")), pytrace=False)
+    if not is_current():
+        told = f"{archive()} is absent or of other sources: `make image` makes it"
+        pytest.fail(str(MissingError(told)), pytrace=False)
     cluster.import_image(archive())
     return f"docker.io/library/{image_name()}"
 
@@ -118,31 +121,55 @@ def installed(
         cluster,
         home,
         image=platform_image,
-        settings={
-            "data": {
-                "interactions": {"paths": ["{home}/inbox/interactions/*.parquet"]},
-                "items": {"path": "{home}/inbox/items.parquet"},
-                "users": {
-                    "path": "{home}/inbox/users.parquet",
-                    "id_column": "user_id",
-                    "attributes": {"age": {"column": "age", "kind": "number"}},
-                },
-            },
+        settings=_town()
+        | {
             "stores": {
                 "tables": f"s3://{BUCKET}/tables",
                 "bundles": f"s3://{BUCKET}/bundles",
                 "s3": {"endpoint_url": around.s3, "region": keys["AWS_REGION"]},
                 "online": around.valkey,
             },
-            "kubernetes": {"model_environment_secrets": ["recsys-s3", "recsys-online"]},
+            "kubernetes": {
+                "model_environment_secrets": [MODEL_S3, "recsys-online"],
+                "resources": {"cpu": "50m", "memory": "256Mi", "cpu_limit": "2", "memory_limit": "2Gi"},
+                # One of two can be lost without a user who notices.
+                "autoscaling": {"min_replicas": 2, "max_replicas": 2},
+                "concurrent_steps": 2,
+            },
         },
         values={
             "publicKeys": {name: pem for name, pem in around.keys.items() if name.endswith(".pub")},
             "mlflow": {"artifacts": f"s3://{BUCKET}/mlflow", "envSecrets": ["recsys-mlflow", "recsys-s3"]},
             "network": {store: {"to": to, "ports": [port]} for store, port in ports.items()},
         },
-        secrets=around.secrets() | {"recsys-s3": keys},
+        secrets=around.secrets() | {"recsys-s3": keys, MODEL_S3: keys},
     )
+
+
+def _town() -> dict[str, Any]:
+    """The town's data in place of the example's, and a plan that a small cluster can go through while somebody waits.
+
+    Its latencies are those of two cores that also run the cluster, so the limits on them are wide.
+    """
+    from recsys_assets_tests.journeys import town
+
+    written: dict[str, Any] = town.written()
+    written["data"]["items"]["attributes"] |= dict.fromkeys(("title", "genres", "release_year"))
+    written["traffic"] = {}
+    written["serving"] = {
+        "latency_budget_ms": 4_000,
+        "online_store_timeout_ms": 1_000,
+        "ready_timeout_seconds": 150,
+        "drills": True,
+    }
+    written["rollout"]["plan"] |= {
+        "steps_bp": [1_000, 5_000],
+        "min_visitors_per_arm": 100,
+        "deadline_seconds": 420,
+        "max_p99_ratio": 30.0,
+        "max_degraded_rate_increase": 0.4,
+    }
+    return written
 
 
 def _port(address: str) -> int:

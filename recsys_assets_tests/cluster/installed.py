@@ -10,6 +10,7 @@ import base64
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import yaml
 
 from cluster.cluster import Cluster
 from cluster.processes import poll
-from recsys_assets_tests.charts.house import CASES, CHART, VALUES, merged
+from recsys_assets_tests.charts.house import CASES, CHART, VALUES, Document, load, merged
 from recsys_assets_tests.charts.render import CLUSTER_KNOWS, run_helm
 
 NAMESPACE = "recsys"
@@ -74,7 +75,10 @@ def install(
     values: Mapping[str, Any],
     secrets: Mapping[str, Mapping[str, str]],
 ) -> Installed:
-    """Apply everything. `home` becomes the shared volume; `settings` and `values` are laid over the plain case."""
+    """Apply everything. `home` becomes the shared volume; `settings` and `values` are laid over the plain case.
+
+    None takes what the example says away.
+    """
     cluster.api.apply(_namespace())
     for document in [*_volume(home), *(_secret(name, entries) for name, entries in secrets.items())]:
         cluster.api.apply(document)
@@ -85,12 +89,20 @@ def install(
         "gateway": {"resources": SMALL, "logs": {"resources": SMALL, "keepDays": 1}},
         **{part: {"resources": SMALL} for part in ("guard", "collector", "notifier", "mlflow")},
     }
-    over = home.parent / "chart-values.yaml"
-    over.write_text(yaml.safe_dump(merged(ours, values)), encoding="utf-8")
-    files = [VALUES / "recsys-assets.yaml", CASES / "keys.yaml", CASES / "plain.yaml", over]
+    layers = [load(path) for path in (VALUES / "recsys-assets.yaml", CASES / "keys.yaml", CASES / "plain.yaml")]
+    file = home.parent / "chart-values.yaml"
+    file.write_text(yaml.safe_dump(_without_none(reduce(merged, [*layers, ours, values]))), encoding="utf-8")
     knows = [word for api in CLUSTER_KNOWS for word in ("--api-versions", api)]
-    cluster.api.apply_text(run_helm("template", "recsys", str(CHART), files=files, more=knows), NAMESPACE)
+    cluster.api.apply_text(run_helm("template", "recsys", str(CHART), files=[file], more=knows), NAMESPACE)
     return Installed(cluster, home)
+
+
+def _without_none(values: Document) -> Document:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }
 
 
 def _namespace() -> dict[str, Any]:

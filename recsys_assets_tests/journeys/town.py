@@ -103,14 +103,19 @@ def make_settings(folder: Path) -> Settings:
         "online_store_timeout_ms": 500,
     }
     config = folder / "recsys.yaml"
-    config.write_text(yaml.safe_dump({"data": _data(), "serving": serving, **_quick()}), encoding="utf-8")
+    config.write_text(yaml.safe_dump(written() | {"serving": serving}), encoding="utf-8")
     return load_settings(home=folder / "home", config=config)
+
+
+def written() -> dict[str, Any]:
+    """What a config file says of the town, wherever it is served."""
+    return {"data": _data(), **_quick()}
 
 
 def _data() -> dict[str, Any]:
     return {
-        "start_date": START,
-        "end_date": END,
+        "start_date": START.isoformat(),
+        "end_date": END.isoformat(),
         "interactions": {
             "paths": ["{home}/inbox/interactions/*.parquet"],
             "columns": COLUMNS,

@@ -16,7 +16,7 @@ import pytest
 
 from recsys_assets.bundle_store import StoreUnavailable, open_bundles
 from recsys_assets.evaluation import assets as evaluation
-from recsys_assets.platform.interface import INFERENCE_SERVICE, Conflict, Manifest
+from recsys_assets.platform.interface import INFERENCE_SERVICE, RELEASE_ANNOTATION, Conflict, Manifest
 from recsys_assets.platform.local.programs import model_program
 from recsys_assets.platform.local.store import ManifestStore
 from recsys_assets.recommender.bundle import GOLDEN, bundle_digest
@@ -122,6 +122,56 @@ def test_a_service_that_never_gets_ready_passes_nothing_but_its_signature(
     said = deploy.deploy(record(settings), hasty, store, gates=GATES).verdicts
     assert {v.check for v in said if v.passed} == {verdicts.SIGNATURE}
     assert {v.outcome for v in said if not v.passed} == {Outcome.INCONCLUSIVE}
+
+
+@pytest.fixture
+def hasty(settings: Settings) -> Settings:
+    """Settings that wait for no server, with a genuine bundle."""
+    signed_bundle(settings.path("bundles", "3"), settings.path("keys"))
+    impatient = settings.serving.model_copy(update={"ready_timeout_seconds": 0.1})
+    return settings.model_copy(update={"serving": impatient})
+
+
+def test_a_service_that_did_not_pass_is_taken_away_again(hasty: Settings, store: ManifestStore) -> None:
+    deploy.deploy(record(hasty), hasty, store, gates=GATES)
+    assert store.list(INFERENCE_SERVICE) == []
+
+
+def test_a_service_that_a_release_has_claimed_stays_whatever_a_later_look_at_it_says(
+    hasty: Settings, store: ManifestStore
+) -> None:
+    standing = deploy.apply(record(hasty), hasty, store, hasty.path("bundles", "3"))
+    standing["metadata"]["annotations"][RELEASE_ANNOTATION] = "recommender-v3-1"
+    store.apply(standing, expected=standing["metadata"]["resourceVersion"])
+    deploy.deploy(record(hasty), hasty, store, gates=GATES)
+    (still,) = store.list(INFERENCE_SERVICE)
+    assert deploy.claimed_by(still) == "recommender-v3-1"
+
+
+def test_a_service_that_is_claimed_while_it_is_taken_away_stays(hasty: Settings, store: ManifestStore) -> None:
+    standing = deploy.apply(record(hasty), hasty, store, hasty.path("bundles", "3"))
+
+    class Late:
+        """A platform on which a release claims the service after it was read."""
+
+        def get(self, kind: str, name: str) -> Manifest | None:
+            found = store.get(kind, name)
+            claimed = {**standing["metadata"]["annotations"], RELEASE_ANNOTATION: "recommender-v3-1"}
+            store.apply(
+                {**standing, "metadata": {**standing["metadata"], "annotations": claimed}},
+                expected=standing["metadata"]["resourceVersion"],
+            )
+            return found
+
+        def delete(self, kind: str, name: str, *, expected: str) -> bool:
+            return store.delete(kind, name, expected=expected)
+
+    assert deploy.withdraw(Late(), "recommender-v3") is False  # type: ignore[arg-type]
+    assert len(store.list(INFERENCE_SERVICE)) == 1
+
+
+def test_taking_away_what_is_not_there_takes_nothing_away(store: ManifestStore) -> None:
+    assert deploy.withdraw(store, "recommender-v3") is False
 
 
 def test_deploying_again_changes_nothing_that_stands(settings: Settings, store: ManifestStore) -> None:
