@@ -38,6 +38,7 @@ class Served:
 
     name: str
     version: str
+    service: str
     ladder: Ladder
     lookups: OnlineLookups
     ranker: Patience[Any]
@@ -86,7 +87,7 @@ class Inference:
         version: str | None,
         asked: Callable[[Caller], Awaitable[tuple[list[Ask], Render]]],
     ) -> Response:
-        served, started, caller = self._served, perf_counter(), caller_of(request)
+        served, started, caller = self._served, perf_counter(), caller_of(request, self._served.service)
         answers: Sequence[Answer] = ()
         try:
             check_model(self._served.name, self._served.version, name, version)

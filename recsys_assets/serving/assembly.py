@@ -42,6 +42,7 @@ def assemble(options: Options, manifest: Manifest, recommender: Recommender) -> 
     return Served(
         name=manifest.model,
         version=manifest.version,
+        service=service,
         ladder=Ladder(recommender, cached_users=options.cached_users),
         lookups=lookups,
         ranker=Patience(

@@ -43,19 +43,24 @@ class Caller:
         return self.is_visitor and self.variant != "shadow"
 
 
-def caller_of(request: Request) -> Caller:
-    """The caller by the headers that the gateway sets. An id that cannot be an id is replaced or left out."""
+def caller_of(request: Request, service: str = "") -> Caller:
+    """The caller by the headers that the gateway sets. An id that cannot be an id is replaced or left out.
+
+    `service` is the one that is asked here: by its name it knows that a request is a copy.
+    """
     asked = _identifier(request.headers.get("x-request-id"))
     return Caller(
         request_id=asked or str(uuid.uuid4()),
         visitor_id=_identifier(request.headers.get("x-user-id")),
-        variant=_variant(request),
+        variant=_variant(request, service),
     )
 
 
-def _variant(request: Request) -> CallerVariant:
-    # Envoy marks a mirrored request by its host, before the port.
+def _variant(request: Request, service: str) -> CallerVariant:
+    # Envoy marks a mirrored request by its host, before the port; Istio tells it not to.
     if request.headers.get("host", "").split(":")[0].endswith("-shadow"):
+        return "shadow"
+    if service and request.headers.get("x-recsys-shadow") == service:
         return "shadow"
     return _VARIANTS.get(request.headers.get("x-recsys-variant", ""), "direct")
 

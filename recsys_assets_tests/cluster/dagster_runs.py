@@ -63,13 +63,11 @@ def asked(dagster: Installed, query: str, **variables: Any) -> Any:
 
 
 def loaded(dagster: Installed) -> list[str]:
-    """The code locations that could be loaded; none where one is broken, whose error is printed."""
+    """The code locations that could be loaded; none where one is broken."""
     entries = asked(dagster, LOCATIONS)["workspaceOrError"]["locationEntries"]
     broken = [
         each["locationOrLoadError"]["message"] for each in entries if "message" in (each["locationOrLoadError"] or {})
     ]
-    if broken:
-        print(broken)  # noqa: T201
     return [each["name"] for each in entries if each["loadStatus"] == "LOADED" and not broken]
 
 

@@ -7,7 +7,7 @@ Here: the fixtures, which conftest.py imports for every test of the cluster. Not
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 CLIENT = "web"
 BUCKET = "cluster"
 DATABASES = ("ledger", "feast", "mlflow", "dagster")
+ONLINE_PASSWORD = "of-the-online-store"
 # Model servers' own credentials, so that they can be taken from them alone.
 MODEL_S3 = "recsys-model-s3"
 
@@ -50,7 +51,7 @@ class Around:
         return {
             "recsys-ledger": {"LEDGER_URL": self.urls["ledger"]},
             "recsys-feast": {"FEAST_REGISTRY_URL": self.urls["feast"]},
-            "recsys-online": {"ONLINE_PASSWORD": "nobody-asks-for-it"},
+            "recsys-online": {"ONLINE_PASSWORD": ONLINE_PASSWORD},
             "recsys-dagster-postgres": {"postgresql-password": "nobody-asks-for-it"},
             "recsys-mlflow": {"MLFLOW_BACKEND_STORE_URI": mlflow, "MLFLOW_S3_ENDPOINT_URL": self.s3},
             "recsys-signing-keys": dict(self.keys),
@@ -85,6 +86,7 @@ def around(
     token = tokens.add(folder / "tokens.json", CLIENT, now=datetime.now(UTC))
     ports = (postgres_server.server.port, s3_server.server.port, valkey_server.server.port)
     with ExitStack() as open_ones:
+        open_ones.enter_context(_password(valkey_server))
         postgres, s3, valkey = (open_ones.enter_context(forwarded(host, port)) for port in ports)
         yield Around(
             host=host,
@@ -96,6 +98,20 @@ def around(
             token_hashes=(folder / "tokens.json").read_text(encoding="utf-8"),
             keys=_key_pairs(folder / "keys"),
         )
+
+
+@contextmanager
+def _password(valkey: Valkey) -> Iterator[None]:
+    """While inside, the online store wants the password that pods have in a Secret."""
+    import redis
+
+    with redis.Redis(port=valkey.server.port) as client:
+        client.config_set("requirepass", ONLINE_PASSWORD)
+    try:
+        yield
+    finally:
+        with redis.Redis(port=valkey.server.port, password=ONLINE_PASSWORD) as client:
+            client.config_set("requirepass", "")
 
 
 def _key_pairs(folder: Path) -> dict[str, str]:

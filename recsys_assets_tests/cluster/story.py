@@ -25,7 +25,7 @@ from recsys_assets.rollout.ledger_postgres import PostgresBook
 from recsys_assets.serving.faults import Drill
 from recsys_assets.serving.switch import switch_on
 from recsys_assets.traffic.client import Tally
-from recsys_assets_tests.cluster.dagster_runs import Ended, ended, launch, materialized, wait_loaded, why
+from recsys_assets_tests.cluster.dagster_runs import ENDS, Ended, ended, launch, materialized, status, wait_loaded, why
 from recsys_assets_tests.cluster.house import MODEL_S3, Around
 from recsys_assets_tests.cluster.installed import NAMESPACE, Installed
 from recsys_assets_tests.cluster.witness import RouteWatch, people_who_click, returning_visitors
@@ -70,6 +70,7 @@ class Played:
     kills: list[tuple[str, float]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     switched_on: float = 0.0
+    run_id: str = ""
     clicks: Tally = field(default_factory=Tally)
 
     @contextmanager
@@ -148,7 +149,7 @@ def _land(played: Played, first: date | None, end: date) -> None:
 
 
 def _release(played: Played, act: str, expected: str, meanwhile: Callable[[], None] | None = None) -> None:
-    run_id = launch(played.installed, "release")
+    run_id = played.run_id = launch(played.installed, "release")
     _finish(played, act, run_id, expected, meanwhile)
 
 
@@ -165,11 +166,17 @@ def _finish(played: Played, act: str, run_id: str, expected: str, meanwhile: Cal
 
 
 def _wait_phase(played: Played, version: str, *phases: Phase) -> None:
+    wanted = f"version {version} being {' or '.join(phases)}"
+
     def stands() -> bool:
         last = played.watch.seen[-1] if played.watch.seen else None
-        return last is not None and last.version == version and last.phase in phases
+        if last is not None and last.version == version and last.phase in phases:
+            return True
+        if status(played.installed, played.run_id) in ENDS:
+            raise NotReadyError(f"{wanted}: the run is over, and the route tells {last}")
+        return False
 
-    poll(f"version {version} being {' or '.join(phases)}", stands, SECONDS)
+    poll(wanted, stands, SECONDS, every_seconds=1.0)
 
 
 def _promoted(played: Played) -> None:
@@ -217,7 +224,7 @@ def _no_longer_ready(played: Played, around: Around) -> None:
             _delete_one(played, NAMESPACE, f"serving.kserve.io/inferenceservice={service}", grace=30)
             poll("the end of the release", over, SECONDS, every_seconds=0.5)
 
-    run_id = launch(played.installed, "release", assets=AGAIN)
+    run_id = played.run_id = launch(played.installed, "release", assets=AGAIN)
     _finish(played, act, run_id, "FAILURE", lose_one)
 
 

@@ -65,6 +65,17 @@ def test_without_the_record_of_what_was_written_the_split_is_still_read(
     assert shown["spec"]["hosts"] == ["films"]
 
 
+@pytest.mark.parametrize(("shadow", "told"), [("films-v2", "films-v2"), (None, None)])
+def test_whoever_gets_copies_is_named_to_the_servers(shadow: str | None, told: str | None) -> None:
+    manifest = virtual_service({"films-v1": 10_000}, shadow=shadow)
+    (arm,) = entry(dressed(ISTIO, manifest)["spec"], "recsys-single")["route"]
+    assert arm["headers"]["request"]["set"].get("x-recsys-shadow") == told
+    (backend,) = entry(dressed(GATEWAY_API, manifest)["spec"], "recsys-single")["backendRefs"]
+    (modifier,) = backend["filters"]
+    set_ones = {each["name"]: each["value"] for each in modifier["requestHeaderModifier"]["set"]}
+    assert set_ones.get("x-recsys-shadow") == told
+
+
 def test_a_gateway_tells_the_split_that_it_has() -> None:
     spec = dressed(ISTIO, virtual_service(CANARY, annotations=NOTES))["spec"]
     told = json.loads(entry(spec, "recsys-route")["directResponse"]["body"]["string"])

@@ -56,6 +56,13 @@ def test_an_answer_names_version_request_variant_and_rung(server: Running) -> No
     assert response.headers["x-recsys-rung"] == answer["rung"]
 
 
+@pytest.mark.parametrize(("named", "variant"), [("recommender-v3", "shadow"), ("recommender-v4", "stable")])
+def test_a_copy_is_known_by_the_service_that_gets_copies(server: Running, named: str, variant: str) -> None:
+    headers = {"x-user-id": "visitor", "x-recsys-variant": "stable", "x-recsys-shadow": named}
+    answer = server.predict({"user_id": "u03", "k": 3}, headers=headers).json()["predictions"][0]
+    assert answer["variant"] == variant
+
+
 def test_the_items_already_seen_are_not_shown_again(server: Running) -> None:
     seen = {"features": {}, "recent_items": ["i00", "i01"], "recent_times": [1.7e9, 1.7e9]}
     shown = server.predict({"user_id": "new", "k": 100, "profile": seen}).json()["predictions"][0]["items"]

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from recsys_assets.kubernetes_settings import KubernetesSettings
 from recsys_assets.platform.interface import VIRTUAL_SERVICE, Invalid, Manifest
-from recsys_assets.platform.kubernetes.routes import BUCKET_PATTERN, PORT, model_paths
+from recsys_assets.platform.kubernetes.routes import BUCKET_PATTERN, PORT, marks, model_paths
 from recsys_assets.platform.kubernetes.split import (
     SINGLE_ENTRY,
     SPLIT_ENTRY,
@@ -24,7 +24,7 @@ from recsys_assets.platform.kubernetes.split import (
     Split,
     read_split,
 )
-from recsys_assets.platform.local.bucket import BUCKET_HEADER, BUCKETS, VARIANT_HEADER
+from recsys_assets.platform.local.bucket import BUCKET_HEADER, BUCKETS
 from recsys_assets.platform.local.routing import DEFAULT_TIMEOUT
 
 Spec = dict[str, Any]
@@ -104,7 +104,7 @@ def _split(rule: Mapping[str, Any], split: Split) -> Rule:
     translated: Rule = {
         "name": split.entry,
         "matches": [_match(split, headers)],
-        "backendRefs": [_backend(arm) for arm in split.arms],
+        "backendRefs": [_backend(arm, split.shadow) for arm in split.arms],
         "timeouts": {"request": _milliseconds(rule.get("timeout", DEFAULT_TIMEOUT))},
     }
     if split.shadow:
@@ -133,8 +133,9 @@ def _service(name: str) -> Rule:
     return {"group": "", "kind": "Service", "name": f"{name}{_SUFFIX}", "port": PORT}
 
 
-def _backend(arm: Arm) -> Rule:
-    headers = {"set": [{"name": VARIANT_HEADER, "value": arm.variant}], "remove": [BUCKET_HEADER]}
+def _backend(arm: Arm, shadow: str | None = None) -> Rule:
+    told = [{"name": name, "value": value} for name, value in marks(arm.variant, shadow).items()]
+    headers = {"set": told, "remove": [BUCKET_HEADER]}
     modifier = {"type": "RequestHeaderModifier", "requestHeaderModifier": headers}
     return _service(arm.service) | {"weight": arm.weight_bp, "filters": [modifier]}
 

@@ -25,7 +25,7 @@ from recsys_assets.platform.kubernetes.split import (
     Split,
     read_split,
 )
-from recsys_assets.platform.local.bucket import BUCKET_HEADER, VARIANT_HEADER
+from recsys_assets.platform.local.bucket import BUCKET_HEADER, SHADOW_HEADER, VARIANT_HEADER
 from recsys_assets.platform.local.envoy_routes import RETRY_ON
 from recsys_assets.platform.local.routing import DEFAULT_TIMEOUT
 
@@ -107,7 +107,8 @@ def _split(settings: KubernetesSettings, rule: Mapping[str, Any], split: Split) 
     entry: Entry = copy.deepcopy(dict(rule))
     entry |= {"name": split.entry, "match": [{"uri": {"regex": model_paths(split.route)}, "headers": headers}]}
     entry["route"] = [
-        _destination(settings, written, arm) for written, arm in zip(rule["route"], split.arms, strict=True)
+        _destination(settings, written, arm, split.shadow)
+        for written, arm in zip(rule["route"], split.arms, strict=True)
     ]
     if rule.get("mirror"):
         entry["mirror"] = _backend(settings, rule["mirror"])
@@ -116,13 +117,21 @@ def _split(settings: KubernetesSettings, rule: Mapping[str, Any], split: Split) 
     return entry
 
 
-def _destination(settings: KubernetesSettings, written: Mapping[str, Any], arm: Arm) -> Entry:
+def _destination(
+    settings: KubernetesSettings, written: Mapping[str, Any], arm: Arm, shadow: str | None = None
+) -> Entry:
     destination: Entry = copy.deepcopy(dict(written))
     destination |= {"destination": _backend(settings, written["destination"]), "weight": arm.weight_bp}
     request = destination.setdefault("headers", {}).setdefault("request", {})
-    request.setdefault("set", {}).setdefault(VARIANT_HEADER, arm.variant)
+    for name, value in marks(arm.variant, shadow).items():
+        request.setdefault("set", {}).setdefault(name, value)
     request.setdefault("remove", [BUCKET_HEADER])
     return destination
+
+
+def marks(variant: str, shadow: str | None) -> dict[str, str]:
+    """The headers by which a server knows for whom it answers."""
+    return {VARIANT_HEADER: variant} | ({SHADOW_HEADER: shadow} if shadow else {})
 
 
 def _backend(settings: KubernetesSettings, written: Mapping[str, Any]) -> Entry:
@@ -152,9 +161,12 @@ def _refused(split: Split) -> Entry:
 def _rule(settings: KubernetesSettings, entry: Entry) -> Entry:
     rule = {key: value for key, value in entry.items() if key not in {"name", "match"}}
     written = [each for each in entry.get("route") or [] if isinstance(each, dict)]
-    rule["route"] = [_undestined(settings, each, _role(n, len(written))) for n, each in enumerate(written)]
     if rule.get("mirror"):
         rule["mirror"] = _unbacked(settings, rule["mirror"])
+    shadow = (rule.get("mirror") or {}).get("host")
+    rule["route"] = [
+        _undestined(settings, each, marks(_role(n, len(written)), shadow)) for n, each in enumerate(written)
+    ]
     if rule.get("timeout") == DEFAULT_TIMEOUT:
         del rule["timeout"]
     if rule.get("retries") == RETRIES:
@@ -166,10 +178,10 @@ def _role(place: int, count: int) -> str:
     return "stable" if place == count - 1 else "canary"
 
 
-def _undestined(settings: KubernetesSettings, stored: Entry, role: str) -> Entry:
+def _undestined(settings: KubernetesSettings, stored: Entry, marked: Mapping[str, str]) -> Entry:
     shown = copy.deepcopy(stored)
     shown["destination"] = _unbacked(settings, shown.get("destination") or {})
-    ours = {"set": {VARIANT_HEADER: role}, "remove": [BUCKET_HEADER]}
+    ours = {"set": dict(marked), "remove": [BUCKET_HEADER]}
     if shown.get("headers") == {"request": ours}:
         del shown["headers"]
     return shown

@@ -10,8 +10,10 @@ from typing import Final
 BUCKETS: Final = 10_000
 BUCKET_HEADER: Final = "x-recsys-bucket"
 VARIANT_HEADER: Final = "x-recsys-variant"
+# Names the service that gets copies: a server of that name answers nobody. Meshes differ in how they mark a copy.
+SHADOW_HEADER: Final = "x-recsys-shadow"
 # Set by us alone, on the way in and on the way out: a client's own are dropped.
-INTERNAL_HEADERS: Final = (VARIANT_HEADER, BUCKET_HEADER, "x-model-version", "x-recsys-rung")
+INTERNAL_HEADERS: Final = (VARIANT_HEADER, BUCKET_HEADER, SHADOW_HEADER, "x-model-version", "x-recsys-rung")
 LUA_FILTER: Final = "envoy.filters.http.lua"
 
 
