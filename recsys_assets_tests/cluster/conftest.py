@@ -24,6 +24,7 @@ TIMEOUT_SECONDS = 1800  # the first test waits for whatever the cluster takes to
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--figures", help="the file that gets what the story of the cluster measured")
+    parser.addoption("--pictures", help="the folder that gets pictures of the installed Dagster's UI")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

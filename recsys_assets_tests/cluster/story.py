@@ -169,6 +169,7 @@ def _wait_phase(played: Played, version: str, *phases: Phase) -> None:
     wanted = f"version {version} being {' or '.join(phases)}"
 
     def stands() -> bool:
+        assert played.watch.is_alive(), "nobody watches any more"
         last = played.watch.seen[-1] if played.watch.seen else None
         if last is not None and last.version == version and last.phase in phases:
             return True

@@ -74,10 +74,11 @@ class RouteWatch(threading.Thread):
         try:
             connection.request("GET", WELL_KNOWN)
             answer = connection.getresponse()
-            found = json.loads(answer.read()) if answer.status == 200 else None
+            found = json.loads(answer.read()) if answer.status == 200 else {}
         finally:
             connection.close()
-        return None if found is None else dict(found["weights"])
+        weights: dict[str, int] | None = found.get("weights")  # without a route, the gateway tells only who it is
+        return weights
 
     def _note(self, state: RouteState) -> None:
         release = state.release

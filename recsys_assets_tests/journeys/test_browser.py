@@ -15,6 +15,7 @@ from recsys_assets.evaluation.check_names import check_names
 from recsys_assets_tests.journeys.chromium import chromium
 from recsys_assets_tests.journeys.dagster_api import DagsterApi
 from recsys_assets_tests.journeys.house import Story, eventually
+from recsys_assets_tests.journeys.pages import PAGE_SECONDS, ROOMS, see
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
@@ -26,15 +27,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("chromium") is None, reason="no `chromium` on the PATH: the UI cannot be opened"),
     pytest.mark.skipif(shutil.which("chromedriver") is None, reason="no `chromedriver`: Chromium cannot be driven"),
 ]
-ROOMS = {
-    "interactions": {"interactions", "items", "users"},
-    "features": {"user_features", "item_features", "online_features"},
-    "training": {"training_rows", "candidate_index", "hyperparameters", "ranker_model"},
-    "evaluation": {"evaluation_report", "drift_report"},
-    "serving": {"challenger_service", "exposures", "feedback"},
-    "rollout": {"shadow_comparison", "canary", "champion", "exposure_marks", "drill_report"},
-}
-PAGE_SECONDS = 60
 ENDS = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
@@ -63,17 +55,6 @@ def click(browser: WebDriver, label: str) -> None:
 
     not_yet = [ElementNotInteractableException, NoSuchElementException, StaleElementReferenceException]
     WebDriverWait(browser, PAGE_SECONDS, ignored_exceptions=not_yet).until(clicked)
-
-
-def lines(browser: WebDriver) -> set[str]:
-    """What the page says, line by line."""
-    text = browser.execute_script("return document.body.innerText")
-    return {line.strip() for line in text.splitlines()}
-
-
-def see(browser: WebDriver, words: set[str]) -> None:
-    """Wait until each of these stands on the page as a line of its own."""
-    eventually(lambda: words <= lines(browser), seconds=PAGE_SECONDS, what=f"{sorted(words)} on {browser.current_url}")
 
 
 def test_the_lineage_shows_every_room(running: DagsterApi, browser: WebDriver) -> None:
