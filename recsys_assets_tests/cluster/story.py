@@ -204,7 +204,11 @@ def _rolled_back(played: Played) -> None:
 
     def break_it() -> None:
         _wait_phase(played, "3", Phase.CANARY)
-        poll("users of the canary", lambda: played.watch.in_force[-1].canary == "3", SECONDS)
+        poll(
+            "users of the canary",
+            lambda: bool(played.watch.in_force) and played.watch.in_force[-1].canary == "3",
+            SECONDS,
+        )
         switch_on(played.installed.home, f"{MODEL}-v3", Drill.of("failing"))
         played.switched_on = time.time()
 

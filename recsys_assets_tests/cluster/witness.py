@@ -6,9 +6,7 @@ Here: watching and sending. Not here: what happens meanwhile (story.py), judging
 from __future__ import annotations
 
 import asyncio
-import http.client
 import itertools
-import json
 import subprocess
 import sys
 import threading
@@ -23,8 +21,8 @@ import polars as pl
 
 from benchmarks.kills.judge import InForce
 from recsys_assets.platform.interface import PlatformError
+from recsys_assets.platform.kubernetes.gateways import ask_over_http, ask_pods
 from recsys_assets.platform.kubernetes.platform import KubernetesPlatform
-from recsys_assets.platform.kubernetes.split import WELL_KNOWN
 from recsys_assets.records import Phase
 from recsys_assets.rollout.act import read_state
 from recsys_assets.rollout.route import RouteState
@@ -62,23 +60,16 @@ class RouteWatch(threading.Thread):
             try:
                 state = read_state(self._platform, self._model)
                 told = self._weights()
-            except (PlatformError, OSError, http.client.HTTPException, ValueError):
-                continue  # the API server or the gateway is busy; the next look tells
+            except PlatformError:
+                continue  # the API server is busy; the next look tells
             if state is not None:
                 self._note(state)
-                if told is not None:
+                if told:
                     self._note_gateway(state, told)
 
-    def _weights(self) -> dict[str, int] | None:
-        connection = http.client.HTTPConnection(self._host, timeout=5)
-        try:
-            connection.request("GET", WELL_KNOWN)
-            answer = connection.getresponse()
-            found = json.loads(answer.read()) if answer.status == 200 else {}
-        finally:
-            connection.close()
-        weights: dict[str, int] | None = found.get("weights")  # without a route, the gateway tells only who it is
-        return weights
+    def _weights(self) -> dict[str, int]:
+        (told,) = ask_pods(self._platform.settings, {"gateway": self._host}, ask_over_http)
+        return dict(told.weights)
 
     def _note(self, state: RouteState) -> None:
         release = state.release
