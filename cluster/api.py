@@ -96,14 +96,26 @@ class Api:
                 self.apply(document, namespace)
 
     def wait_established(self, name: str, timeout_seconds: float = 300) -> None:
-        """Wait until objects of a definition can be sent."""
+        """Wait until objects of a definition can be sent and read: for a moment its storage is being made."""
 
         def established() -> bool:
             found = self.request("GET", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}")
             conditions = found.get("status", {}).get("conditions") or []
-            return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+            is_told = any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
+            return is_told and all(self._is_served(found["spec"], version) for version in found["spec"]["versions"])
 
         poll(f"the definition {name} being established", established, timeout_seconds)
+
+    def _is_served(self, spec: dict[str, Any], version: dict[str, Any]) -> bool:
+        if not version["served"]:
+            return True
+        try:
+            self.request("GET", f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}?limit=1")
+        except ApiError as error:
+            if error.status in {http.HTTPStatus.NOT_FOUND, http.HTTPStatus.TOO_MANY_REQUESTS}:
+                return False
+            raise
+        return True
 
     def path_of(self, document: dict[str, Any]) -> str:
         """The path of an object, by the server's own list of kinds."""

@@ -22,7 +22,7 @@ from cluster.node import import_image
 from cluster.part_images import node_archives
 from cluster.versions import NODE_TOOLS
 
-STOP_SECONDS = 120.0
+STOP_SECONDS = 600.0  # what a hundred containers leave is many small files
 REPOSITORY = Path(__file__).parent.parent
 
 
