@@ -154,18 +154,17 @@ def rate_bounds(events: float, n: float, alpha: float) -> tuple[float, float]:
     needed = _log_beta(events + 0.5, failures + 0.5) - _log_beta(0.5, 0.5) + math.log(alpha)
 
     def inside(p: float) -> bool:
-        likelihood = events * math.log(p) if events else 0.0
-        likelihood += failures * math.log1p(-p) if failures else 0.0
-        return likelihood > needed
+        return events * math.log(p) + failures * math.log1p(-p) > needed
 
     peak = events / n
-    low = 0.0 if events == 0 else _edge(inside, 0.0, peak)
-    high = 1.0 if failures == 0 else _edge(inside, 1.0, peak)
-    return low, high
+    return _edge(inside, 0.0, peak), _edge(inside, 1.0, peak)
 
 
 def _edge(inside: Callable[[float], bool], outer: float, inner: float) -> float:
-    """Bisect between a rate outside the set and one inside; ends on the outside, so the bound is never too tight."""
+    """Bisect between a rate outside the set and one inside; ends on the outside, so the bound is never too tight.
+
+    What is asked about lies strictly between the two, so its logarithm and that of its complement are defined.
+    """
     for _ in range(60):
         middle = (outer + inner) / 2.0
         if middle in (outer, inner):

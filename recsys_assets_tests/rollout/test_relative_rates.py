@@ -74,6 +74,13 @@ def test_users_of_one_arm_are_held_against_their_own_arms_rate() -> None:
     assert design_effect(failures, requests, np.array([True, True, False, False])) == 1.0
 
 
+def test_an_arm_without_requests_leaves_the_others_clusters_standing() -> None:
+    # Two of twenty users fail all five requests, as above; the other arm has none, so far.
+    failures, requests = np.array([5.0] * 2 + [0.0] * 18), np.full(20, 5.0)
+    assert design_effect(failures, requests, np.ones(20, dtype=bool)) == pytest.approx(5.0)
+    assert design_effect(failures, requests, np.zeros(20, dtype=bool)) == pytest.approx(5.0)
+
+
 def test_no_requests_have_a_design_effect_of_one() -> None:
     assert design_effect(np.array([]), np.array([]), np.array([], dtype=bool)) == 1.0
 
