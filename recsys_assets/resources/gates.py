@@ -5,6 +5,7 @@ Here: the two directions between Verdict and Dagster's check records. Not here: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -73,17 +74,13 @@ def read_checks(
     model_version: str,
 ) -> list[Verdict]:
     """The same one by one: what each named check says of this version, with the numbers that it kept."""
-    key = _key(asset_key)
+    key, version = _key(asset_key), str(model_version)
     newest = instance.get_latest_materialization_event(key)
-    newest_at = newest.timestamp if newest else None
+    newest_at = newest.timestamp if newest else math.inf
     found = []
     for name in check_names:
-        check = dg.AssetCheckKey(key, name)
-        outcome, reason = _read(instance, check, str(model_version), newest_at)
-        numbers = _measurements(instance, check) if outcome is Outcome.PASS else ()
-        found.append(
-            Verdict(check=name, model_version=str(model_version), outcome=outcome, reason=reason, measurements=numbers)
-        )
+        outcome, reason, numbers = _read(instance, dg.AssetCheckKey(key, name), version, newest_at)
+        found.append(Verdict(check=name, model_version=version, outcome=outcome, reason=reason, measurements=numbers))
     return found
 
 
@@ -91,30 +88,22 @@ def _key(asset_key: dg.AssetKey | str) -> dg.AssetKey:
     return dg.AssetKey.from_user_string(asset_key) if isinstance(asset_key, str) else asset_key
 
 
-def _measurements(instance: dg.DagsterInstance, key: dg.AssetCheckKey) -> tuple[Measurement, ...]:
-    record = instance.get_latest_asset_check_evaluation_record(key)
-    evaluation = _finished(record) if record else None
-    kept = evaluation.metadata.get("measurements") if evaluation else None
-    rows = kept.value if kept is not None and isinstance(kept.value, list) else []
-    return tuple(Measurement.model_validate(row) for row in rows)
-
-
 def _read(
-    instance: dg.DagsterInstance, key: dg.AssetCheckKey, version: str, newest_at: float | None
-) -> tuple[Outcome, str]:
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, version: str, newest_at: float
+) -> tuple[Outcome, str, tuple[Measurement, ...]]:
     record = instance.get_latest_asset_check_evaluation_record(key)
     if record is None:
-        return Outcome.INCONCLUSIVE, "has never run"
+        return Outcome.INCONCLUSIVE, "has never run", ()
     evaluation = _finished(record)
     if evaluation is None:
-        return Outcome.INCONCLUSIVE, f"was planned in run {record.run_id} and has no result"
+        return Outcome.INCONCLUSIVE, f"was planned in run {record.run_id} and has no result", ()
     judged = _text(evaluation, MODEL_VERSION)
     if judged != version:
-        return Outcome.INCONCLUSIVE, f"the latest result is about version {judged or '(none)'}, not {version}"
+        return Outcome.INCONCLUSIVE, f"the latest result is about version {judged or '(none)'}, not {version}", ()
     target = evaluation.target_materialization_data
-    if newest_at is not None and (target is None or target.timestamp < newest_at):
-        return Outcome.INCONCLUSIVE, "the asset was materialized again since, without this check"
-    return _judge(evaluation)
+    if target is None or target.timestamp < newest_at:
+        return Outcome.INCONCLUSIVE, "the asset was materialized again since, or never, without this check", ()
+    return (*_judge(evaluation), _measurements(evaluation))
 
 
 def _finished(record: AssetCheckExecutionRecord) -> AssetCheckEvaluation | None:
@@ -135,4 +124,10 @@ def _judge(evaluation: AssetCheckEvaluation) -> tuple[Outcome, str]:
 
 def _text(evaluation: AssetCheckEvaluation, name: str) -> str | None:
     value = evaluation.metadata.get(name)
-    return None if value is None or value.value is None else str(value.value)
+    return None if value is None else str(value.value)
+
+
+def _measurements(evaluation: AssetCheckEvaluation) -> tuple[Measurement, ...]:
+    kept = evaluation.metadata.get("measurements")
+    rows = kept.value if isinstance(kept, dg.JsonMetadataValue) and isinstance(kept.value, list) else []
+    return tuple(Measurement.model_validate(row) for row in rows)

@@ -49,9 +49,10 @@ def test_models_scored_on_other_users_are_refused() -> None:
         compare(rows([0.1, 0.2]), rows([0.1]), "m", alpha=0.05, samples=100)
 
 
-def test_a_number_that_is_not_finite_is_refused() -> None:
+@pytest.mark.parametrize(("ours", "theirs"), [(math.nan, 0.1), (0.1, math.nan), (0.1, math.inf)])
+def test_a_number_that_is_not_finite_is_refused(ours: float, theirs: float) -> None:
     with pytest.raises(ValueError, match="not finite"):
-        compare(rows([math.nan]), rows([0.1]), "m", alpha=0.05, samples=100)
+        compare(rows([ours]), rows([theirs]), "m", alpha=0.05, samples=100)
 
 
 def test_no_users_is_no_comparison() -> None:

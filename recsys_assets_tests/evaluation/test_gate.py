@@ -196,3 +196,9 @@ def test_a_fail_outweighs_an_inconclusive() -> None:
 def test_no_verdicts_or_those_of_another_version_prove_nothing() -> None:
     assert overall("7", ()).outcome is INCONCLUSIVE
     assert overall("8", judge(evaluation(), GATE)).outcome is INCONCLUSIVE
+
+
+def test_what_could_not_be_judged_holds_the_whole_but_is_not_called_a_failure() -> None:
+    found = everything(evaluation(reference=BROKEN))
+    assert found.outcome is INCONCLUSIVE
+    assert "no holdout of version 3" in found.reason

@@ -6,6 +6,7 @@ Here: verdicts.py on hand-made observations. Not here: observing.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -27,39 +28,40 @@ WANT = Ranked(["a", "b"], [2.0, 1.0])
 
 
 @pytest.mark.parametrize(
-    ("said", "outcome"),
+    ("ask", "outcome"),
     [
-        (verdicts.ready("7", status(True, 2), generation=2), PASS),
-        (verdicts.ready("7", status(False, 2), generation=2), FAIL),
-        (verdicts.ready("7", status(True, 1), generation=2), NO_DATA),
-        (verdicts.ready("7", None, generation=2), NO_DATA),
-        (verdicts.echoed("7", ["7", "7"]), PASS),
-        (verdicts.echoed("7", ["7", "6"]), FAIL),
-        (verdicts.echoed("7", []), NO_DATA),
-        (verdicts.echoed("7", None), NO_DATA),
-        (verdicts.golden("7", [WANT], [WANT]), PASS),
-        (verdicts.golden("7", [WANT], [Ranked(["a", "b"], [2.0, 1.0 + 1e-9])]), PASS),
-        (verdicts.golden("7", [WANT], [Ranked(["b", "a"], [2.0, 1.0])]), FAIL),
-        (verdicts.golden("7", [WANT], [Ranked(["a", "b"], [2.0, 1.001])]), FAIL),
-        (verdicts.golden("7", [WANT], [Ranked(["a", "b"], [math.nan, 1.0])]), FAIL),
-        (verdicts.golden("7", [WANT], [Ranked(["a", "b"], [2.0])]), FAIL),
-        (verdicts.golden("7", [WANT], [None]), FAIL),
-        (verdicts.golden("7", [WANT, WANT], [WANT]), NO_DATA),
-        (verdicts.golden("7", [WANT], None), NO_DATA),
-        (verdicts.golden("7", [], []), NO_DATA),
-        (verdicts.latency("7", [1.0] * 100, budget_ms=2), PASS),
+        (lambda: verdicts.ready("7", status(True, 2), generation=2), PASS),
+        (lambda: verdicts.ready("7", status(False, 2), generation=2), FAIL),
+        (lambda: verdicts.ready("7", status(True, 1), generation=2), NO_DATA),
+        (lambda: verdicts.ready("7", None, generation=2), NO_DATA),
+        (lambda: verdicts.echoed("7", ["7", "7"]), PASS),
+        (lambda: verdicts.echoed("7", ["7", "6"]), FAIL),
+        (lambda: verdicts.echoed("7", []), NO_DATA),
+        (lambda: verdicts.echoed("7", None), NO_DATA),
+        (lambda: verdicts.golden("7", [WANT], [WANT]), PASS),
+        (lambda: verdicts.golden("7", [WANT], [Ranked(["a", "b"], [2.0, 1.0 + 1e-9])]), PASS),
+        (lambda: verdicts.golden("7", [WANT], [Ranked(["b", "a"], [2.0, 1.0])]), FAIL),
+        (lambda: verdicts.golden("7", [WANT], [Ranked(["a", "b"], [2.0, 1.001])]), FAIL),
+        (lambda: verdicts.golden("7", [WANT], [Ranked(["a", "b"], [math.nan, 1.0])]), FAIL),
+        (lambda: verdicts.golden("7", [WANT], [Ranked(["a", "b"], [2.0])]), FAIL),
+        (lambda: verdicts.golden("7", [WANT], [None]), FAIL),
+        (lambda: verdicts.golden("7", [WANT, WANT], [WANT]), NO_DATA),
+        (lambda: verdicts.golden("7", [WANT], None), NO_DATA),
+        (lambda: verdicts.golden("7", [], []), NO_DATA),
+        (lambda: verdicts.latency("7", [1.0] * 100, budget_ms=2), PASS),
         # One of a hundred may be slow, two may not.
-        (verdicts.latency("7", [1.0] * 99 + [9.0], budget_ms=2), PASS),
-        (verdicts.latency("7", [1.0] * 98 + [9.0] * 2, budget_ms=2), FAIL),
-        (verdicts.latency("7", [1.0] * 49, budget_ms=2), NO_DATA),
-        (verdicts.latency("7", None, budget_ms=2), NO_DATA),
-        (verdicts.signature("7", None, checked=True), PASS),
-        (verdicts.signature("7", "changed", checked=True), FAIL),
-        (verdicts.signature("7", "no key", checked=False), NO_DATA),
-        (verdicts.signature("7", None, checked=False), NO_DATA),
+        (lambda: verdicts.latency("7", [1.0] * 99 + [9.0], budget_ms=2), PASS),
+        (lambda: verdicts.latency("7", [1.0] * 98 + [9.0] * 2, budget_ms=2), FAIL),
+        (lambda: verdicts.latency("7", [1.0] * 49, budget_ms=2), NO_DATA),
+        (lambda: verdicts.latency("7", None, budget_ms=2), NO_DATA),
+        (lambda: verdicts.signature("7", None, checked=True), PASS),
+        (lambda: verdicts.signature("7", "changed", checked=True), FAIL),
+        (lambda: verdicts.signature("7", "no key", checked=False), NO_DATA),
+        (lambda: verdicts.signature("7", None, checked=False), NO_DATA),
     ],
 )
-def test_each_question_passes_fails_and_has_no_data(said: Verdict, outcome: Outcome) -> None:
+def test_each_question_passes_fails_and_has_no_data(ask: Callable[[], Verdict], outcome: Outcome) -> None:
+    said = ask()
     assert said.outcome is outcome, said.reason
     assert said.check in verdicts.CHECKS
     assert said.model_version == "7"
