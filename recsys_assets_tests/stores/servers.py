@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -43,6 +43,7 @@ class Server:
     answers: Callable[[], bool]
     user: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    ends_by: signal.Signals = signal.SIGKILL
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -62,6 +63,14 @@ class Server:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
+
+    def stop(self) -> None:
+        """For good, by the signal at which it takes away what it keeps outside its folder."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(self.ends_by)
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(DEADLINE_SECONDS)
+        self.kill()
 
     def pause(self) -> None:
         """It keeps its connections and says nothing."""
@@ -97,7 +106,7 @@ def running(server: Server) -> Iterator[Server]:
         server.start()
         yield server
     finally:
-        server.kill()
+        server.stop()
 
 
 def _package(name: str) -> Path:
@@ -157,7 +166,9 @@ def postgres() -> Iterator[Postgres]:
         settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         command = [str(programs / "postgres"), "-D", str(data), *settings]
         log = folder / "log"
-        with running(Server(command, port, log, lambda: _postgres_answers(port), user)) as server:
+        server = Server(command, port, log, lambda: _postgres_answers(port), user)
+        server.ends_by = signal.SIGINT  # its fast shutdown; killed, it would leave its shared memory behind
+        with running(server):
             yield Postgres(server)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
