@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +51,11 @@ def test_the_rule_of_a_service_is_a_valid_manifest() -> None:
     assert check_manifest(destination_rule(model())) == ("DestinationRule", "recommender-v2")
 
 
+def test_a_rule_names_its_release_where_it_has_one() -> None:
+    assert destination_rule(model(), release_id="rel-2")["metadata"]["annotations"] == {PREFIX + "release-id": "rel-2"}
+    assert "annotations" not in destination_rule(model())["metadata"]
+
+
 @pytest.mark.parametrize("name", ["release", "phase", "step", "deadline", "lease", "weights", "transition"])
 def test_an_annotation_that_is_missing_is_named(name: str) -> None:
     manifest = virtual_service(route(Phase.CANARY))
@@ -67,6 +74,10 @@ def test_an_annotation_that_is_missing_is_named(name: str) -> None:
         ("lease", "2026-01-01T00:00:00"),
         ("release", "{}"),
         ("weights", "[1]"),
+        ("weights", f'[["2500", "{later(1).isoformat()}"]]'),
+        ("weights", f'[[true, "{later(1).isoformat()}"]]'),
+        ("weights", f'[[-1, "{later(1).isoformat()}"]]'),
+        ("weights", f'[[10001, "{later(1).isoformat()}"]]'),
     ],
 )
 def test_an_annotation_that_cannot_be_read_is_named(name: str, text: str) -> None:
@@ -98,6 +109,17 @@ def test_moving_keeps_the_history_of_weights_and_counts_the_transition() -> None
     after = moved(before, decision, actor="me", now=later(50))
     assert after.weights == (WeightSince(later(50), 2_500),)
     assert (after.transition, after.lease, after.deadline) == (1, later(80), before.deadline)
+
+
+def test_weight_that_was_taken_stands_in_the_history_once() -> None:
+    before = replace(route(Phase.CANARY, 1), weights=(WeightSince(later(50), 2_500),))
+    split = planned_split(before.release, Phase.ROLLED_BACK, 1)
+    taken = Decision(
+        release_id="rel-2", action="roll_back", phase=Phase.ROLLED_BACK, step=1, split=split, reason="harm"
+    )
+    assert moved(before, taken, actor="me", now=later(60)).weights == (*before.weights, WeightSince(later(60), 0))
+    stays = Decision(release_id="rel-2", action="advance", phase=Phase.CANARY, step=1, split=before.split, reason="go")
+    assert moved(before, stays, actor="me", now=later(60)).weights == before.weights
 
 
 def test_baking_gets_a_deadline_of_its_own() -> None:

@@ -69,6 +69,30 @@ def test_an_opening_that_died_after_any_write_is_finished_by_the_next_attempt(tm
     assert [r.release_id for r in at.ledger.releases()] == ["rel-1", state.release.release_id]
 
 
+def test_a_service_is_claimed_by_its_spec_and_not_by_what_the_platform_saw(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    champion(at)
+    written: list[Any] = []
+
+    class WithStatus:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(at.platform, name)
+
+        def get(self, kind: str, name: str) -> Any:
+            standing = at.platform.get(kind, name)
+            return standing and {**standing, "status": {"observedGeneration": 1}}
+
+        def apply(self, manifest: Any, *, expected: Any) -> Any:
+            written.append(manifest)
+            return at.platform.apply(manifest, expected=expected)
+
+    begin(replace(at, platform=WithStatus()))
+    (claimed,) = [manifest for manifest in written if manifest["kind"] == INFERENCE_SERVICE]
+    assert claimed["metadata"]["annotations"]["recsys-assets.dev/release-id"].startswith("recommender-v2-")
+    assert "spec" in claimed
+    assert "status" not in claimed
+
+
 def test_of_two_that_open_at_once_one_wins_and_the_other_is_refused(tmp_path: Path) -> None:
     at, _ = desk(tmp_path)
     champion(at)
