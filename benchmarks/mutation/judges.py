@@ -29,7 +29,7 @@ GROUPS: dict[str, dict[str, list[str]]] = {
     "the acts": _judged(
         "rollout",
         {
-            "act": "guards_acts act",
+            "act": "guards_acts act people",
             "settle": "guards_acts settle",
             "start": "guards_acts start",
             "route": "route act",

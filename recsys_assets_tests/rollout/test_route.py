@@ -74,6 +74,7 @@ def test_an_annotation_that_is_missing_is_named(name: str) -> None:
         ("lease", "2026-01-01T00:00:00"),
         ("release", "{}"),
         ("weights", "[1]"),
+        ("weights", "{}"),
         ("weights", f'[["2500", "{later(1).isoformat()}"]]'),
         ("weights", f'[[true, "{later(1).isoformat()}"]]'),
         ("weights", f'[[-1, "{later(1).isoformat()}"]]'),
