@@ -24,7 +24,7 @@ from benchmarks.mutation.survivors import Mutant, equivalents, read
 
 ROOT = Path(__file__).parent.parent
 NAME = "mutation_testing"
-MEMORY = Path("/dev/shm")  # noqa: S108  # most tests wait for fsync; in memory that takes no time
+MEMORY = Path("/dev/shm")  # most tests wait for fsync; in memory that takes no time
 COPIED = ["recsys_assets", "recsys_assets_tests", "benchmarks", "pyproject.toml", "dagster.yaml", "workspace.yaml"]
 PROFILE = ["-p", "benchmarks.mutation.examples", "--hypothesis-profile=mutants"]
 COUNTS = ["mutants", "killed", "timeouts", "text_only", "equivalent", "survived"]

@@ -21,6 +21,7 @@ from mutmut.mutation import mutators
 from mutmut.runners import harness
 
 LITERALS = (cst.SimpleString, cst.FormattedString, cst.ConcatenatedString, cst.List, cst.Tuple, cst.Dict, cst.Set)
+LOGS = ("log", "logging")
 CONDITIONS = (cst.Comparison, cst.BooleanOperation, cst.UnaryOperation)
 
 
@@ -56,7 +57,7 @@ def remove_term(node: cst.BooleanOperation) -> Iterable[cst.BooleanOperation]:
 
 def leave_out_call(node: cst.Expr) -> Iterable[cst.CSTNode]:
     """A call made for what it does or raises; what is only logged decides nothing."""
-    if isinstance(node.value, cst.Call) and cst.Module([]).code_for_node(node.value.func).split(".")[0] != "log":
+    if isinstance(node.value, cst.Call) and cst.Module([]).code_for_node(node.value.func).split(".")[0] not in LOGS:
         yield cst.Pass()
 
 

@@ -25,7 +25,9 @@ GROUPS: dict[str, dict[str, list[str]]] = {
             "denials": "denials",
         },
     ),
-    "the guard": _judged("rollout", {"breaches": "breaches", "guard": "guards_acts guard", "guarding": "guard"}),
+    "the guard": _judged(
+        "rollout", {"breaches": "breaches", "guard": "guards_acts guard guard_loop", "guarding": "guard guard_loop"}
+    ),
     "the acts": _judged(
         "rollout",
         {

@@ -293,9 +293,8 @@ def read_route(manifest: Manifest) -> RouteState:
         action=read("action", str),
         actor=read("actor", str),
         reason=read("reason", str),
-        # Routes that were written before there were pauses have none.
-        pauses=read("pauses", read_pauses) if ANNOTATION_PREFIX + "pauses" in annotations else (),
-        trail=read("trail", read_moves) if ANNOTATION_PREFIX + "trail" in annotations else (),
+        pauses=read("pauses", read_pauses),
+        trail=read("trail", read_moves),
         clock=read("clock", read_mark) if ANNOTATION_PREFIX + "clock" in annotations else None,
         resource_version=manifest["metadata"].get("resourceVersion"),
         generation=int(manifest["metadata"].get("generation", 0)),

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from recsys_assets.records import Decision, Outcome, Phase, Verdict
+from recsys_assets.records import Decision, Outcome, Phase, TrafficSplit, Verdict
 from recsys_assets.rollout.breaches import EPOCH_SECONDS, epochs, full_verdicts, gateway_verdicts, judge_breach
 from recsys_assets.rollout.evidence import ALL_CHECKS, COUNTED, DEGRADED, ERRORS, GUARDRAILS, LATENCY, QUALITY, STABLE
 from recsys_assets.rollout.outcomes import Logs
@@ -87,6 +87,20 @@ def test_with_stable_broken_too_nobody_gets_all_users_unseen(how: str, now: floa
     assert decision is not None
     assert (decision.action, decision.phase, decision.split.canary_weight_bp) == ("pause", Phase.CANARY, 2_500)
     assert "call a person" in decision.reason
+
+
+def test_a_freeze_leaves_the_weight_that_stands_there_even_one_put_there_by_hand() -> None:
+    by_hand = TrafficSplit(stable="recommender-v1", canary="recommender-v2", canary_weight_bp=9_000)
+    state = replace(route(Phase.CANARY, 1), split=by_hand)
+    decision = judge_breach(state, (verdict(ERRORS, Outcome.FAIL),), stable_ready=False, now=later(10))
+    assert decision is not None
+    assert (decision.action, decision.split) == ("pause", by_hand)
+
+
+def test_half_a_minute_that_shows_nothing_is_no_news() -> None:
+    logs = crowd(900).logs()
+    for questions in (gateway_verdicts, full_verdicts):
+        assert not [v for v in questions(logs, scope(64)) if v.reason.startswith("since ")]
 
 
 def breached(logs: Logs, now: float, questions: Callable[..., tuple[Verdict, ...]], **more: Any) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -62,6 +63,19 @@ def test_a_look_that_is_not_full_sees_what_the_gateway_tells(tmp_path: Path, how
     assert (watch(post, full=False) is not None) is seen
 
 
+def test_a_breach_that_the_gateway_tells_waits_for_no_other_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post, _ = posted(tmp_path, BREACHES["failing"].logs())
+
+    def not_asked(_since: datetime) -> Logs:
+        raise AssertionError("all logs were read")
+
+    monkeypatch.setattr(post.metrics, "logs", not_asked)
+    watch(post)
+    assert standing(post) == (Phase.ROLLED_BACK, 0)
+
+
 def test_a_worse_canary_is_not_taken_back_to_a_stable_that_fails_itself(tmp_path: Path) -> None:
     rows = crowd(1_200, share=0.5, canary_clicks=0.1)
     for i in range(300):
@@ -108,7 +122,9 @@ def test_logs_that_cannot_be_read_are_no_breach(tmp_path: Path) -> None:
     assert watch(post) is None
 
 
-def test_with_stable_broken_too_it_freezes_and_calls_a_person_once(tmp_path: Path) -> None:
+def test_with_stable_broken_too_it_freezes_and_calls_a_person_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     post, _ = posted(tmp_path, BREACHES["failing"].logs())
     service(post.platform, "1", ready=False)
     for _ in range(2):
@@ -117,6 +133,7 @@ def test_with_stable_broken_too_it_freezes_and_calls_a_person_once(tmp_path: Pat
         assert decision.action == "pause"
     assert standing(post) == (Phase.CANARY, 1_000)
     assert [e.kind for e in post.ledger.events("rel-2")] == ["frozen"]
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"]
 
 
 @pytest.mark.parametrize("phase", [Phase.GATED, Phase.SHADOW, Phase.CHAMPION, Phase.ROLLED_BACK])
@@ -181,6 +198,30 @@ def test_a_guard_that_hangs_is_none_though_it_holds_its_lock(tmp_path: Path) -> 
     assert not is_guarded(lock, now=lambda: seen - STALE_SECONDS - 1)
     beat.blind()
     assert not is_guarded(lock, now=lambda: seen)
+
+
+def test_each_look_says_when_it_was(tmp_path: Path) -> None:
+    lock = tmp_path / "guarding.lock"
+    beat = Beat(lock)
+    beat.looked()
+    os.utime(lock, (0, 0))
+    assert not is_guarded(lock)
+    beat.looked()
+    assert is_guarded(lock)
+
+
+def test_who_waits_for_the_lock_keeps_no_files_open(tmp_path: Path) -> None:
+    lock = tmp_path / "guarding.lock"
+    first, second = Beat(lock), Beat(lock)
+    first.looked()
+
+    def files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = files()
+    for _ in range(20):
+        second.looked()
+    assert files() < before + 10
 
 
 def test_of_two_guards_the_second_takes_over_at_its_next_look(tmp_path: Path) -> None:

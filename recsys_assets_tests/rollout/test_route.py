@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys_assets.platform.validation import check_manifest
-from recsys_assets.records import Decision, Phase
+from recsys_assets.records import Decision, Phase, TrafficSplit
 from recsys_assets.rollout.outcomes import WeightSince
 from recsys_assets.rollout.route import (
     RouteBroken,
@@ -18,9 +18,10 @@ from recsys_assets.rollout.route import (
     planned_split,
     read_route,
     renewed,
+    stable_service,
     virtual_service,
 )
-from recsys_assets_tests.rollout.build import later, model, route
+from recsys_assets_tests.rollout.build import later, model, release, route
 
 PREFIX = "recsys-assets.dev/"
 
@@ -56,7 +57,9 @@ def test_a_rule_names_its_release_where_it_has_one() -> None:
     assert "annotations" not in destination_rule(model())["metadata"]
 
 
-@pytest.mark.parametrize("name", ["release", "phase", "step", "deadline", "lease", "weights", "transition"])
+@pytest.mark.parametrize(
+    "name", ["release", "phase", "step", "deadline", "lease", "weights", "transition", "pauses", "trail"]
+)
 def test_an_annotation_that_is_missing_is_named(name: str) -> None:
     manifest = virtual_service(route(Phase.CANARY))
     del manifest["metadata"]["annotations"][PREFIX + name]
@@ -70,6 +73,8 @@ def test_an_annotation_that_is_missing_is_named(name: str) -> None:
         ("phase", "canry"),
         ("step", "x"),
         ("step", "7"),
+        ("step", "+1"),
+        ("transition", " 1"),
         ("deadline", "soon"),
         ("lease", "2026-01-01T00:00:00"),
         ("release", "{}"),
@@ -86,6 +91,24 @@ def test_an_annotation_that_cannot_be_read_is_named(name: str, text: str) -> Non
     manifest["metadata"]["annotations"][PREFIX + name] = text
     with pytest.raises(RouteBroken, match=PREFIX + name):
         read_route(manifest)
+
+
+def test_an_annotation_that_is_no_text_is_named() -> None:
+    manifest = virtual_service(route(Phase.CANARY))
+    manifest["metadata"]["annotations"][PREFIX + "action"] = 5
+    with pytest.raises(RouteBroken, match=f"{PREFIX}action cannot be read: it is no text"):
+        read_route(manifest)
+
+
+def test_the_users_belong_to_the_champion_and_without_one_to_the_new_service() -> None:
+    assert stable_service(release(champion="1")) == "recommender-v1"
+    assert stable_service(release(champion=None)) == "recommender-v2"
+
+
+def test_while_it_bakes_everybody_gets_the_new_service_and_the_old_one_stands_by() -> None:
+    assert planned_split(release(), Phase.BAKING, 2) == TrafficSplit(
+        stable="recommender-v1", canary="recommender-v2", canary_weight_bp=10_000
+    )
 
 
 def test_weights_that_nobody_planned_are_seen_and_named() -> None:
