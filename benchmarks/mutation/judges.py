@@ -38,7 +38,7 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         },
     ),
     "the people": _judged(
-        "rollout", {"tick": "tick", "people": "people", "approval": "asking people", "pauses": "asking people"}
+        "rollout", {"tick": "tick act", "people": "people", "approval": "asking people", "pauses": "asking people"}
     ),
     "the verdicts": _judged(
         "rollout",

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from recsys_assets.platform.interface import ANY, INFERENCE_SERVICE, VIRTUAL_SERVICE, Conflict
+from recsys_assets.platform.interface import ANY, DESTINATION_RULE, INFERENCE_SERVICE, VIRTUAL_SERVICE, Conflict
 from recsys_assets.platform.local.store import ManifestStore
 from recsys_assets.records import Outcome, Phase
 from recsys_assets.rollout.act import move, read_state, record
 from recsys_assets.rollout.desk import Desk, ReleaseRefused
+from recsys_assets.rollout.ledger import APPROVAL_ASKED
 from recsys_assets.rollout.outcomes import Logs, WeightSince
 from recsys_assets.rollout.phases import decide
 from recsys_assets.rollout.route import RouteState, virtual_service
 from recsys_assets.rollout.start import open_release
-from recsys_assets.rollout.tick import look, tick
+from recsys_assets.rollout.tick import look, preview, tick
 from recsys_assets_tests.rollout.build import (
     FixedMetrics,
     Rows,
@@ -275,3 +277,77 @@ def test_a_bundle_is_verified_once_more_before_users_see_it(tmp_path: Path, outc
     world = look(at)
     assert world is not None
     assert decide(replace(world, shadow=verdict("shadow")), at.clock()).phase is phase
+
+
+def test_without_a_route_there_is_no_world_and_nothing_to_decide(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    assert look(at) is None
+    assert preview(at) is None
+    assert tick(at, actor="test") is None
+
+
+def test_a_preview_is_what_a_tick_would_decide_and_changes_nothing(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path, crowd(900).logs())
+    before = canary(at)
+    rows = len(at.ledger.events())
+    expected = preview(at)
+    assert (standing(at), len(at.ledger.events())) == (before, rows)
+    decided = tick(at, actor="test")
+    assert expected is not None
+    assert decided is not None
+    assert (expected.action, expected.phase, expected.reason) == (decided.action, decided.phase, decided.reason)
+
+
+def test_a_service_that_is_not_there_has_no_status_in_the_world(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    canary(at)
+    at.platform.delete(INFERENCE_SERVICE, "recommender-v2")
+    world = look(at)
+    assert world is not None
+    assert set(world.services) == {"recommender-v1"}
+
+
+def test_of_a_release_that_has_ended_no_log_is_read(tmp_path: Path) -> None:
+    class Unread:
+        def logs(self, _since: datetime) -> Logs:
+            raise AssertionError("the logs of an ended release were read")
+
+    at, _ = desk(tmp_path, metrics=Unread())
+    put(at, replace(route(Phase.ROLLED_BACK), transition=3))
+    world = look(at)
+    assert world is not None
+    assert (world.verdicts, world.visitors) == ((), (0, 0))
+
+
+@pytest.mark.parametrize(("phase", "waited"), [(Phase.CANARY, 80), (Phase.BAKING, 0)])
+def test_waiting_for_a_person_takes_no_time_from_the_canary_and_gives_none_to_the_bake(
+    tmp_path: Path, phase: Phase, waited: int
+) -> None:
+    at, clock = desk(tmp_path)
+    canary(at, 2, phase=phase)
+    at.ledger.append(APPROVAL_ASKED, release_id="rel-2", actor="test", at=later(10), key="asked", body={})
+    clock.at = 90
+    world = look(at)
+    assert world is not None
+    assert world.waited == timedelta(seconds=waited)
+
+
+def test_a_tick_brings_rules_and_alias_to_what_the_route_says(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    canary(at)
+    at.registry.set_alias("champion", "3")
+    tick(at, actor="test")
+    assert at.registry.now["champion"] == "1"
+    assert [r["metadata"]["name"] for r in at.platform.list(DESTINATION_RULE)] == ["recommender-v2"]
+
+
+def test_a_freeze_is_written_as_one_and_once(tmp_path: Path) -> None:
+    at, clock = desk(tmp_path, crowd(900, share=0.1, status=lambda i: 500 if i % 2 else 200).logs())
+    canary(at)
+    at.platform.delete(INFERENCE_SERVICE, "recommender-v1")
+    clock.at = 20
+    for _ in range(2):
+        decision = tick(at, actor="test")
+        assert decision is not None
+        assert decision.action == "pause", decision.reason
+    assert [e.kind for e in at.ledger.events("rel-2")].count("frozen") == 1
