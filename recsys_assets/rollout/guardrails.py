@@ -45,29 +45,25 @@ def errors(logs: Logs, scope: Scope, requests: pl.DataFrame) -> Verdict:
     """Share of failed requests at the gateway: canary may exceed stable by at most `max_error_rate_increase`, and be
     at most `max_error_rate_ratio` times stable's; either limit shown to be broken is a FAIL."""
     found = _rates(ERRORS, "error_rate", logs, scope, requests, "failed", scope.plan.max_error_rate_increase)
-    if not found.measurements or found.outcome is Outcome.FAIL:
-        return found
-    return _with_ratio(found, scope, requests)
+    return _with_ratio(found, scope, requests) if found.measurements else found
 
 
 def _with_ratio(found: Verdict, scope: Scope, requests: pl.DataFrame) -> Verdict:
     """FAIL where the ratio is shown to be broken; no PASS while it is half-way to that, on the scale of evidence."""
     limit = scope.plan.max_error_rate_ratio
-    *_, design = _arms(requests, "failed")
+    (canary, _), (stable, _), design = _arms(requests, "failed")
     evidence = ratio_evidence(_by_step(requests, "failed"), limit=limit, design=design)
     shown = -math.log(scope.plan.alpha)
     number = Measurement(
         name="error_rate_ratio_log_evidence", value=evidence, n=requests.height, high=shown, unit="log ratio"
     )
     found = found.model_copy(update={"measurements": (*found.measurements, number)})
-    failures = requests.filter((pl.col("variant") == "canary") & pl.col("failed")).height
-    increase = next(m.value for m in found.measurements if m.name == "error_rate_increase") or 0.0
-    if increase < MIN_RATE_INCREASE:
+    if canary[0] / canary[1] - stable[0] / stable[1] < MIN_RATE_INCREASE:
         return found
-    if failures >= MIN_CANARY_FAILURES and evidence >= shown:
+    if canary[0] >= MIN_CANARY_FAILURES and evidence >= shown:
         why = f"more than {limit:g} times stable's rate: {found.reason}"
         return found.model_copy(update={"outcome": Outcome.FAIL, "reason": why})
-    leans = failures >= MIN_CANARY_FAILURES / 2 and evidence >= shown / 2
+    leans = canary[0] >= MIN_CANARY_FAILURES / 2 and evidence >= shown / 2
     if leans and found.outcome is Outcome.PASS:
         why = f"perhaps more than {limit:g} times stable's rate: {found.reason}"
         return found.model_copy(update={"outcome": Outcome.INCONCLUSIVE, "reason": why})

@@ -140,13 +140,11 @@ def lower_rung() -> pl.Expr:
 def _windowed(logs: Logs, scope: Scope) -> pl.DataFrame:
     """The exposures inside each visitor's window, with first_at, first_variant and `mixed` (of the other arm)."""
     exposures = EXPOSURES.to_frame() if logs.exposures is None else logs.exposures
-    start = scope.start
-    if start is None:
-        exposures = exposures.clear()
     rows = exposures.filter(
         pl.col("variant").is_in(["stable", "canary"])
         & pl.col("visitor_id").is_not_null()
-        & (pl.col("served_at") >= pl.lit(start, dtype=UTC_TIME))
+        # Before the first weight there is no start, and no row is later than none.
+        & (pl.col("served_at") >= pl.lit(scope.start, dtype=UTC_TIME))
     )
     rows = rows.with_columns(degraded=lower_rung()).sort("served_at", maintain_order=True)
     first = rows.group_by("visitor_id", maintain_order=True).agg(
@@ -196,16 +194,13 @@ def gateway_requests(logs: Logs, scope: Scope) -> pl.DataFrame:
     The client's own mistakes (4xx) say nothing about a version and are left out.
     """
     gateway = GATEWAY_REQUESTS.to_frame() if logs.gateway is None else logs.gateway
-    start = scope.start
-    if start is None:
-        gateway = gateway.clear()
     expected = (
         pl.when(pl.col("variant") == "canary").then(pl.lit(scope.model_version)).otherwise(pl.lit(scope.stable_version))
     )
     status = pl.col("status").fill_null(0)
     rows = gateway.filter(
         pl.col("variant").is_in(["stable", "canary"])
-        & (pl.col("served_at") >= pl.lit(start, dtype=UTC_TIME))
+        & (pl.col("served_at") >= pl.lit(scope.start, dtype=UTC_TIME))
         & (pl.col("served_at") <= pl.lit(scope.visible_until, dtype=UTC_TIME))
         & ~status.is_between(400, 499)
     ).with_columns(

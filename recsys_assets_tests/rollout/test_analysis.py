@@ -19,7 +19,7 @@ from recsys_assets.rollout.evidence import (
     STABLE,
 )
 from recsys_assets.rollout.outcomes import Logs, Scope, gateway_requests, seen_in_step, visitor_outcomes
-from recsys_assets.rollout.shadow import compare_shadow
+from recsys_assets.rollout.shadow import compare_shadow, shadow_pairs
 from recsys_assets_tests.rollout.build import Rows, crowd, later, route, scope
 
 
@@ -231,10 +231,12 @@ def test_one_log_that_cannot_be_read_leaves_the_others_verdicts_standing() -> No
 # The shadow
 
 
-def _shadowed(n: int, *, lost: int = 0, ms: float = 5.0, items: tuple[str, ...] = ("a", "b")) -> Logs:
+def _shadowed(
+    n: int, *, lost: int = 0, ms: float = 5.0, stable_ms: float = 5.0, items: tuple[str, ...] = ("a", "b")
+) -> Logs:
     rows = Rows()
     for i in range(n):
-        request_id = rows.ask(f"v{i}", "stable", 3 + i / 100, items=["a", "c"])
+        request_id = rows.ask(f"v{i}", "stable", 3 + i / 100, items=["a", "c"], ms=stable_ms)
         if i >= lost:
             copy = rows.exposures[-1] | {"variant": "shadow", "model_version": "2", "items": list(items)}
             rows.exposures.append(copy | {"scores": [1.0] * len(items), "latency_ms": ms, "request_id": request_id})
@@ -249,12 +251,40 @@ def _shadowed(n: int, *, lost: int = 0, ms: float = 5.0, items: tuple[str, ...] 
         (_shadowed(0), Outcome.INCONCLUSIVE),
         (Logs(None, None, None), Outcome.INCONCLUSIVE),
         (_shadowed(200, lost=60), Outcome.FAIL),
+        # Too many lost to pass where 2 % are allowed, too few to show that more will be.
+        (_shadowed(200, lost=4), Outcome.PASS),
+        (_shadowed(200, lost=5), Outcome.INCONCLUSIVE),
+        (_shadowed(200, lost=200), Outcome.FAIL),
         (_shadowed(200, ms=300.0), Outcome.FAIL),
+        # Twice stable's p99 is 40 ms.
+        (_shadowed(200, stable_ms=20.0, ms=38.0), Outcome.PASS),
+        (_shadowed(200, stable_ms=20.0, ms=42.0), Outcome.FAIL),
         (_shadowed(200, items=()), Outcome.FAIL),
     ],
 )
 def test_the_shadow_is_judged_by_the_copies_it_answered(logs: Logs, outcome: Outcome) -> None:
     assert compare_shadow(logs, route(Phase.SHADOW), now=later(60)).outcome is outcome
+
+
+@pytest.mark.parametrize("name", ["gateway", "exposures"])
+def test_without_a_log_the_shadow_is_not_judged(name: str) -> None:
+    logs = replace(_shadowed(200), **{name: None})
+    found = compare_shadow(logs, route(Phase.SHADOW), now=later(60))
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, f"the {name} log cannot be read")
+    assert shadow_pairs(logs, route(Phase.SHADOW), now=later(60)).pairs.is_empty()
+
+
+def test_of_copies_that_nobody_answered_no_overlap_is_told() -> None:
+    found = compare_shadow(_shadowed(200, lost=200), route(Phase.SHADOW), now=later(60))
+    told = {m.name: m.value for m in found.measurements}
+    assert (told["answered"], told["overlap_at_10"]) == (0, None)
+
+
+def test_nobody_is_seen_in_a_step_without_a_log_or_before_the_first_weight() -> None:
+    logs = crowd(400).logs()
+    assert min(seen_in_step(logs, scope())) > 100
+    assert seen_in_step(replace(logs, exposures=None), scope()) == (0, 0)
+    assert seen_in_step(logs, scope(weights=())) == (0, 0)
 
 
 def test_the_overlap_of_both_lists_is_told() -> None:

@@ -50,10 +50,19 @@ def test_a_ratio_that_is_half_way_to_being_shown_does_not_pass() -> None:
     assert "perhaps more than" in found.reason
 
 
-@pytest.mark.parametrize(("failures", "outcome"), [(4, Outcome.PASS), (5, Outcome.INCONCLUSIVE), (10, Outcome.FAIL)])
+@pytest.mark.parametrize(
+    ("failures", "outcome"),
+    [(4, Outcome.PASS), (5, Outcome.INCONCLUSIVE), (9, Outcome.INCONCLUSIVE), (10, Outcome.FAIL)],
+)
 def test_a_ratio_says_nothing_of_a_handful_of_failures(failures: int, outcome: Outcome) -> None:
     rows = failing(8_000, failures / 4_000, 0.0)
     assert judged(rows, ERRORS).outcome is outcome
+
+
+def test_a_few_healthy_answers_show_no_limit_to_be_kept() -> None:
+    # 120 stable answers are enough for its quantile; what 30 of the canary's could hide is not bounded yet.
+    few = crowd(150, share=0.2)
+    assert judged(few, ERRORS).outcome is judged(few, LATENCY).outcome is Outcome.INCONCLUSIVE
 
 
 def requests(n: int, failures: int) -> pl.DataFrame:

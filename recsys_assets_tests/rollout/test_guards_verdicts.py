@@ -164,3 +164,17 @@ def test_who_nobody_knows_is_no_arrival() -> None:
     assert logs.gateway["visitor_id"].dtype == pl.String
     found = sample_ratio(logs, scope())
     assert (found.outcome, found.measurements[0].n) == (Outcome.INCONCLUSIVE, 0)
+
+
+def test_without_the_gateways_log_stable_is_not_called_fit_even_at_full_weight() -> None:
+    rows = gateway_requests(NOTHING, scope())
+    at_full = scope(weights=[(0, 5_000), (30, 10_000)])
+    found = stable_health(NOTHING, at_full, rows)
+    assert (found.outcome, found.reason) == (Outcome.INCONCLUSIVE, "the gateway log cannot be read")
+
+
+def test_the_share_of_stables_failures_is_told() -> None:
+    logs = crowd(200).logs()
+    four = gateway_requests(logs, scope()).filter(pl.col("variant") == "stable").tail(4)
+    (number,) = stable_health(logs, scope(), four.with_columns(failed=pl.int_range(4) == 0)).measurements
+    assert (number.value, number.n) == (0.25, 4)
