@@ -76,8 +76,6 @@ def sign_bundle(folder: Path, keys: Path) -> Path:
     os.close(descriptor)
     aside = Path(name)
     config.set_hashing_config(_hashing(library)).sign(folder, aside)
-    made = json.loads(aside.read_text(encoding="utf-8"))["dsseEnvelope"]
-    aside.write_text(_form(made["payload"], made["signatures"][0]["sig"], public_key(keys)), encoding="utf-8")
     aside.chmod(0o644)
     return aside.replace(folder / SIGNATURE)
 
@@ -153,7 +151,7 @@ def _only_plain_files(folder: Path) -> None:
 
 
 def _form(payload: str, sig: str, public: Path) -> str:
-    """The one text that a signature may have. The library would also take others that mean the same."""
+    """The one text that a signature may have: that of the library, which would also take others that mean the same."""
     return json.dumps(
         {
             "mediaType": _MEDIA_TYPE,
@@ -183,7 +181,7 @@ def _check_form(signature: Path, public: Path) -> None:
 
 def _plain(said: str) -> str:
     """Which files differ, where the library says so amid its digests; else its own words about the signature."""
-    changed = re.findall(r"Hash mismatch for '([^']+)'", said)
+    changed = re.findall(r"Hash mismatch for \\?'([^'\\]+)", said)  # quoted, within a list that is written out
     if changed:
         return f"not the signed content: {', '.join(changed)}"
     return said if SIGNATURE in said or "files" in said else f"{SIGNATURE}: {said}"

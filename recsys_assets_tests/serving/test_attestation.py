@@ -177,3 +177,63 @@ def test_a_genuine_statement_that_does_not_say_pass_for_this_bundle_is_refused(
     attestation_path(bundle).write_bytes(attestation._signed(statement, private, public))
     with pytest.raises(refusal):
         verify_attestation(bundle, public)
+
+
+def test_a_genuine_signature_over_another_statement_is_refused(bundle: Path, keys: Path) -> None:
+    from recsys_assets.serving import attestation
+
+    public = public_key(keys, RELEASE_KEY)
+    envelope = json.loads(attestation_path(bundle).read_text())
+    sig = base64.b64decode(envelope["signatures"][0]["sig"])
+    forged = base64.b64decode(envelope["payload"]).replace(b'"told"', b'"sold"')
+    attestation_path(bundle).write_bytes(attestation._envelope(forged, sig, public))
+    with pytest.raises(TamperedAttestation, match=r"not signed with .*release_signing\.pub"):
+        verify_attestation(bundle, public)
+
+
+def test_a_bundle_that_was_changed_since_is_not_vouched_for(bundle: Path, keys: Path, model: ModelVersion) -> None:
+    vouch(model, bundle=bundle, keys=keys)
+    (bundle / "golden.json").write_text("[]")
+    with pytest.raises(TamperedBundle, match=r"golden\.json"):
+        vouch(model, bundle=bundle, keys=keys)
+
+
+def test_an_attestation_may_stand_elsewhere(bundle: Path, keys: Path, tmp_path: Path) -> None:
+    elsewhere = attestation_path(bundle).rename(tmp_path / "elsewhere.json")
+    assert verify_attestation(bundle, public_key(keys, RELEASE_KEY), path=elsewhere).version == "3"
+
+
+def test_a_folder_in_place_of_an_attestation_and_one_too_long_are_named(bundle: Path, keys: Path) -> None:
+    path, public = attestation_path(bundle), public_key(keys, RELEASE_KEY)
+    path.write_bytes(b" " * ((1 << 18) + 1))
+    with pytest.raises(TamperedAttestation, match="longer than 262144 bytes"):
+        verify_attestation(bundle, public)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(TamperedAttestation, match="must be a plain file"):
+        verify_attestation(bundle, public)
+
+
+def test_a_key_of_another_kind_is_named(bundle: Path, tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+
+    other = tmp_path / "other.pub"
+    key = ed25519.Ed25519PrivateKey.generate().public_key()
+    other.write_bytes(key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
+    with pytest.raises(TamperedAttestation, match=r"other\.pub is not an elliptic-curve key"):
+        verify_attestation(bundle, other)
+
+
+@pytest.mark.parametrize("manifest", ["[]", '"text"', '{"model": "recommender", "version": "3"}'])
+def test_a_manifest_that_names_no_features_is_refused(bundle: Path, keys: Path, manifest: str) -> None:
+    (bundle / "manifest.json").write_text(manifest)
+    with pytest.raises(WrongAttestation, match="names no model, version, features or tables"):
+        verify_attestation(bundle, public_key(keys, RELEASE_KEY))
+
+
+def test_what_the_bundle_says_of_its_own_making_must_agree(bundle: Path, keys: Path) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps(manifest | {"extra": {"run_id": "another", "beside": 1}}))
+    with pytest.raises(WrongAttestation, match="run_id 'r', the bundle has 'another'"):
+        verify_attestation(bundle, public_key(keys, RELEASE_KEY))
