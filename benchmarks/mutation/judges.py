@@ -31,12 +31,14 @@ GROUPS: dict[str, dict[str, list[str]]] = {
     "the acts": _judged(
         "rollout",
         {
-            "act": "guards_acts act people",
+            "act": "guards_acts act",
             "settle": "guards_acts settle",
             "start": "guards_acts start",
             "route": "route act",
+            "agree": "guards_acts settle tick",
         },
     ),
+    "the record": _judged("rollout", {"ledger": "ledger people", "clocks": "act", "trail": "act guards_acts"}),
     "the people": _judged(
         "rollout", {"tick": "tick act", "people": "people", "approval": "asking people", "pauses": "asking people"}
     ),
@@ -62,7 +64,15 @@ GROUPS: dict[str, dict[str, list[str]]] = {
     ),
     "the gates": {
         **_judged("resources", {"gates": "gates"}),
-        **_judged("evaluation", {"gate": "gate evaluate", "comparison": "comparison"}),
+        **_judged(
+            "evaluation",
+            {
+                "gate": "gate evaluate",
+                "comparison": "comparison",
+                "accuracy": "gate",
+                "breadth": "gate",
+            },
+        ),
         **_judged("serving", {"verdicts": "verdicts"}),
     },
     "the bundle": {

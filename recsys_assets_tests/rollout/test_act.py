@@ -16,6 +16,7 @@ from recsys_assets.rollout.clocks import ClockMark, jumped_seconds, machine_cloc
 from recsys_assets.rollout.desk import Desk
 from recsys_assets.rollout.guard import Post, watch
 from recsys_assets.rollout.outcomes import WeightSince
+from recsys_assets.rollout.pauses import Pause
 from recsys_assets.rollout.route import MoveRefused, RouteState, lease_is_over, planned_split, virtual_service
 from recsys_assets.rollout.tick import preview, tick
 from recsys_assets_tests.rollout.build import Clock, FixedMetrics, Rows, crowd, desk, later, route
@@ -53,6 +54,16 @@ def test_a_stale_writer_cannot_move_after_a_roll_back(tmp_path: Path) -> None:
         renew(at.platform, stale, now=later(29))
     assert standing(at).phase is Phase.ROLLED_BACK
     assert [e.kind for e in at.ledger.events("rel-2")] == ["opened", "rolled_back"]
+
+
+def test_a_pause_on_the_route_whose_writer_died_is_recorded_once(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    paused = Pause(who="ann", why="a look", since=later(5))
+    state = put(at, replace(route(Phase.CANARY, 1), pauses=(paused,)))
+    for _ in range(2):
+        record(at.ledger, state)
+    rows = [(e.actor, e.at, e.body["reason"]) for e in at.ledger.events("rel-2") if e.kind == "paused"]
+    assert rows == [("ann", later(5), "a look")]
 
 
 @pytest.mark.parametrize("phase", [Phase.CHAMPION, Phase.REJECTED, Phase.HELD, Phase.ROLLED_BACK])
