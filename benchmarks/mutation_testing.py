@@ -121,7 +121,8 @@ def _prepare(copy: Path, files: list[str]) -> None:
         "also_copy": ["recsys_assets_tests", "benchmarks", "dagster.yaml", "workspace.yaml"],
         "pytest_add_cli_args_test_selection": list(tests),
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "no:xdist", *PROFILE],
-        "timeout_constant": 20.0,  # a busy machine kills no mutant
+        "timeout_constant": 20.0,  # a busy machine kills no mutant,
+        "timeout_multiplier": 2.0,  # and one that hangs costs a minute
         "process_isolation": "forkserver",  # plain forks would dead-lock on the threads of Polars
         "use_git_change_detection": False,
         "track_dependencies": False,  # each copy is judged once

@@ -70,4 +70,4 @@ def _owned(rule: Manifest) -> tuple[object, object]:
 
 def _stands(desk: Desk, state: RouteState) -> bool:
     now = read_state(desk.platform, desk.model_name)
-    return now is not None and now.release.release_id == state.release.release_id and now.transition == state.transition
+    return now is not None and now.release.release_id == state.release.release_id

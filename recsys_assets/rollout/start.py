@@ -5,8 +5,6 @@ Here: `open_release`, safe to do again, and with two at once one wins. Not here:
 
 from __future__ import annotations
 
-from itertools import count
-
 from recsys_assets.platform.interface import INFERENCE_SERVICE, RELEASE_ANNOTATION, Conflict
 from recsys_assets.records import AnalysisPlan, ModelVersion, Release
 from recsys_assets.rollout.act import read_state, record
@@ -84,8 +82,9 @@ def _refuse_if_denied(desk: Desk, model: ModelVersion) -> None:
 
 def _unused_id(ledger: Ledger, wanted: str) -> str:
     """Two releases may open within one second, or twice at one time when a clock is set back: they share no row."""
-    names = (wanted if number == 1 else f"{wanted}-{number}" for number in count(1))
-    return next(name for name in names if not ledger.events(name))
+    taken = {event.release_id for event in ledger.events()}
+    names = (wanted if number == 1 else f"{wanted}-{number}" for number in range(1, len(taken) + 2))
+    return next(name for name in names if name not in taken)
 
 
 def _claim(desk: Desk, release: Release) -> None:

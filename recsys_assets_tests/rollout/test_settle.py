@@ -261,7 +261,7 @@ def test_a_rule_that_is_missing_or_of_an_earlier_release_is_written(tmp_path: Pa
 
 def test_the_rule_of_a_release_that_opened_meanwhile_is_not_removed(tmp_path: Path) -> None:
     at, _ = desk(tmp_path)
-    put(at, route(Phase.ROLLED_BACK))
+    ended(at)
 
     class Slow:
         def __getattr__(self, name: str) -> Any:
@@ -274,6 +274,23 @@ def test_the_rule_of_a_release_that_opened_meanwhile_is_not_removed(tmp_path: Pa
 
     agree(replace(at, platform=Slow()))
     assert [r["metadata"]["name"] for r in at.platform.list(DESTINATION_RULE)] == ["recommender-v3"]
+
+
+def test_when_the_route_went_meanwhile_no_rule_is_removed(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    at.platform.apply(destination_rule(model("9")), expected=ANY)
+    ended(at)
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(at.platform, name)
+
+        def list(self, kind: str) -> Any:
+            at.platform.delete(VIRTUAL_SERVICE, at.model_name)
+            return at.platform.list(kind)
+
+    agree(replace(at, platform=Slow()))
+    assert [r["metadata"]["name"] for r in at.platform.list(DESTINATION_RULE)] == ["recommender-v9"]
 
 
 def test_another_models_rule_is_not_ours(tmp_path: Path) -> None:
