@@ -83,7 +83,12 @@ def test_what_is_no_trouble_of_the_platform_ends_the_guard(tmp_path: Path, monke
 
 @pytest.fixture
 def _handlers() -> Iterator[None]:
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    """A signal that the guard does not take fails the test, and ends nothing else."""
+
+    def not_taken(number: int, _frame: object) -> None:
+        raise AssertionError(f"nobody took signal {number}")
+
+    kept = {number: signal.signal(number, not_taken) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in kept.items():
         signal.signal(number, handler)
