@@ -38,7 +38,7 @@ GROUPS: dict[str, dict[str, list[str]]] = {
             "agree": "guards_acts settle tick",
         },
     ),
-    "the record": _judged("rollout", {"ledger": "ledger people", "clocks": "act", "trail": "act guards_acts"}),
+    "the record": _judged("rollout", {"ledger": "ledger people", "clocks": "act"}),
     "the people": _judged(
         "rollout", {"tick": "tick act", "people": "people", "approval": "asking people", "pauses": "asking people"}
     ),

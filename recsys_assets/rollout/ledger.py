@@ -138,7 +138,7 @@ class Ledger:
 
     def waited_for_approval(self, release_id: str, now: datetime) -> timedelta:
         """From the question to its answer, or to now; nothing where nobody was asked first."""
-        at = {event.kind: event.at for event in self.events(release_id) if event.kind in {APPROVAL_ASKED, APPROVED}}
+        at = {event.kind: event.at for event in self.events(release_id)}
         asked = at.get(APPROVAL_ASKED)
         return timedelta(0) if asked is None else max(at.get(APPROVED, now) - asked, timedelta(0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from recsys_assets.platform.interface import ANY, Conflict
 from recsys_assets.records import Decision, Phase
+from recsys_assets.rollout import clocks
 from recsys_assets.rollout.act import move, read_state, record, renew
 from recsys_assets.rollout.clocks import ClockMark, jumped_seconds, machine_clock, read_mark
 from recsys_assets.rollout.desk import Desk
@@ -198,6 +200,14 @@ def test_a_mark_is_written_and_read_back() -> None:
     assert read_mark(mark(3, 4.5).written()) == mark(3, 4.5)
     with pytest.raises(ValueError, match="no time zone"):
         read_mark("b 1.0 2026-01-01T00:00:00")
+
+
+def test_without_a_clock_that_nobody_sets_there_is_no_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as without:
+        without.setattr(clocks, "_BOOT_ID", tmp_path / "absent")
+        assert machine_clock() is None
+    monkeypatch.delattr(time, "CLOCK_BOOTTIME")
+    assert machine_clock() is None
 
 
 def test_this_machine_has_an_uptime_that_goes_forward() -> None:
