@@ -59,6 +59,14 @@ def test_a_ratio_says_nothing_of_a_handful_of_failures(failures: int, outcome: O
     assert judged(rows, ERRORS).outcome is outcome
 
 
+def test_harm_that_is_shown_stays_shown_where_the_ratio_only_leans_to_it() -> None:
+    # Nine failures are too few for the ratio, and nine of thirty far more than two in a hundred above none of 600.
+    rows = failing(630, 9 / 30, 0.0, share=30 / 630)
+    found = judged(rows, ERRORS)
+    assert found.outcome is Outcome.FAIL
+    assert found.reason.startswith("9 of 30 on canary")
+
+
 def test_a_few_healthy_answers_show_no_limit_to_be_kept() -> None:
     # 120 stable answers are enough for its quantile; what 30 of the canary's could hide is not bounded yet.
     few = crowd(150, share=0.2)
