@@ -65,14 +65,13 @@ def _pair(evaluation: Evaluation) -> tuple[Scored, Scored] | Judgement:
     if evaluation.reference.problem is not None:
         return Judgement(Outcome.INCONCLUSIVE, evaluation.reference.problem)
     ours, theirs = evaluation.models.get(CHALLENGER), evaluation.models.get(reference_name(evaluation))
-    if ours is None or theirs is None or ours.rows.is_empty():
+    if ours is None or theirs is None or ours.rows.is_empty() or theirs.rows.is_empty():
         return Judgement(Outcome.INCONCLUSIVE, f"there are no lists to compare with {reference_name(evaluation)}")
     return ours, theirs
 
 
 def _share(model: Scored) -> float:
-    mean = model.rows[POPULARITY_SHARE].mean()
-    return float(mean) if isinstance(mean, float) else 0.0
+    return float(model.rows[POPULARITY_SHARE].sum()) / model.rows.height
 
 
 def _number(name: str, model: Scored, value: float) -> Measurement:

@@ -60,16 +60,16 @@ def echoed(version: str, said: Sequence[str] | None) -> Verdict:
 
 def golden(version: str, expected: Sequence[Ranked], answered: Sequence[Ranked | None] | None) -> Verdict:
     """Whether the server repeats training's answers. An entry None is a request that got no ranking."""
-    if not expected or not answered or len(expected) != len(answered):
+    if not answered or len(expected) != len(answered):
         return _say(GOLDEN, version, Outcome.INCONCLUSIVE, "the golden requests were not all asked")
+    apart: list[float] = []
     for number, (want, got) in enumerate(zip(expected, answered, strict=True)):
         if got is None:
             return _say(GOLDEN, version, Outcome.FAIL, f"golden request {number} got no ranking")
         if list(got.items) != list(want.items) or len(got.scores) != len(want.scores):
             shown = list(got.items)[:5]
             return _say(GOLDEN, version, Outcome.FAIL, f"golden request {number} got other items: {shown}")
-    pairs = zip(expected, answered, strict=True)
-    apart = [abs(a - b) for want, got in pairs if got for a, b in zip(want.scores, got.scores, strict=True)]
+        apart += [abs(a - b) for a, b in zip(want.scores, got.scores, strict=True)]
     worst = Measurement(name="largest_score_difference", value=max(apart, default=0.0), n=len(expected))
     if not all(difference <= SCORE_TOLERANCE for difference in apart):  # said so that NaN is not equal to anything
         return _say(GOLDEN, version, Outcome.FAIL, f"scores differ by up to {worst.value:.3g}", worst)

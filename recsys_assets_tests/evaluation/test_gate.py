@@ -3,11 +3,13 @@
 Here: accuracy.py, breadth.py and gate.py over models made by hand. Not here: Dagster, Evidently, real models.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from recsys_assets.evaluation.check_names import check_names
 from recsys_assets.evaluation.evaluate import CHALLENGER, CHAMPION, RECENT_POPULARITY, Evaluation
-from recsys_assets.evaluation.gate import judge, overall
+from recsys_assets.evaluation.gate import judge, overall, rules
 from recsys_assets.records import Outcome, Verdict
 from recsys_assets_tests.evaluation.worlds import BROKEN, FIRST, GATE, evaluation, model
 
@@ -117,6 +119,20 @@ def test_a_loss_that_hangs_on_a_handful_of_users_is_chance() -> None:
     assert found.outcome is PASS
 
 
+def test_a_segment_that_lost_within_its_margin_passes_however_sure_the_loss() -> None:
+    found = one("no_slice_lost", evaluation(model(CHALLENGER, new=(0.16, 0.32) * 30)))
+    assert found.outcome is PASS
+    assert "-20.0%" in found.reason
+
+
+def test_a_segment_whose_loss_may_be_chance_passes() -> None:
+    # Ten users had a hit with the champion, seven others have one now: -30 %, and nothing is shown.
+    before, now = (0.3,) * 10 + (0.0,) * 50, (0.0,) * 53 + (0.3,) * 7
+    found = one("no_slice_lost", evaluation(model(CHALLENGER, new=now), champion=model(CHAMPION, new=before)))
+    assert found.outcome is PASS
+    assert "-30.0%" in found.reason
+
+
 @pytest.mark.parametrize("users", [0, 19])
 def test_a_segment_that_is_missing_or_tiny_cannot_be_judged(users: int) -> None:
     ours, theirs, floor = (model(name, new=(0.3,) * users) for name in (CHALLENGER, CHAMPION, RECENT_POPULARITY))
@@ -175,6 +191,33 @@ def test_a_holdout_that_saw_the_test_turns_every_pass_into_inconclusive() -> Non
     verdicts = judge(evaluation(leak="the challenger's holdout knows events up to yesterday"), GATE)
     assert {v.outcome for v in verdicts} == {INCONCLUSIVE}
     assert all("knows events" in v.reason for v in verdicts)
+
+
+def test_a_holdout_that_saw_the_test_hides_no_failure() -> None:
+    worse = model(CHALLENGER, new=(0.16, 0.32) * 30, warm=(0.24, 0.4) * 30)
+    found = one("ndcg_at_10_not_below_champion", evaluation(worse, leak="the challenger's holdout knows too much"))
+    assert found.outcome is FAIL
+    assert "beyond the margin" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("missing", "checks"),
+    [
+        (CHALLENGER, ("ndcg_at_10_not_below_champion", "catalogue_coverage_kept", "popularity_not_collapsed")),
+        (CHAMPION, ("ndcg_at_10_not_below_champion", "catalogue_coverage_kept", "popularity_not_collapsed")),
+        (RECENT_POPULARITY, ("ndcg_at_10_not_below_recent_popularity",)),
+    ],
+)
+def test_what_was_not_scored_is_not_compared_with(missing: str, checks: tuple[str, ...]) -> None:
+    of = evaluation()
+    without = replace(of, models={name: scored for name, scored in of.models.items() if name != missing})
+    assert {rules("ndcg_at_10")[check](without, GATE).outcome for check in checks} == {INCONCLUSIVE}
+
+
+def test_a_reference_that_was_shown_to_nobody_is_no_reference() -> None:
+    nobody = evaluation(champion=model(CHAMPION, **NOBODY))
+    for check in ("catalogue_coverage_kept", "popularity_not_collapsed"):
+        assert rules("ndcg_at_10")[check](nobody, GATE).outcome is INCONCLUSIVE
 
 
 # --- all together
