@@ -214,10 +214,12 @@ def test_what_was_not_scored_is_not_compared_with(missing: str, checks: tuple[st
     assert {rules("ndcg_at_10")[check](without, GATE).outcome for check in checks} == {INCONCLUSIVE}
 
 
-def test_a_reference_that_was_shown_to_nobody_is_no_reference() -> None:
-    nobody = evaluation(champion=model(CHAMPION, **NOBODY))
+@pytest.mark.parametrize("nobody", [CHALLENGER, CHAMPION])
+def test_what_was_shown_to_nobody_cannot_be_compared(nobody: str) -> None:
+    of = evaluation()
+    empty = replace(of, models=of.models | {nobody: model(nobody, **NOBODY)})
     for check in ("catalogue_coverage_kept", "popularity_not_collapsed"):
-        assert rules("ndcg_at_10")[check](nobody, GATE).outcome is INCONCLUSIVE
+        assert rules("ndcg_at_10")[check](empty, GATE).outcome is INCONCLUSIVE
 
 
 # --- all together
