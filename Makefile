@@ -83,7 +83,7 @@ drill: install-dev ## kill processes at every write, then the live stack under t
 	$(BIN)/python -m benchmarks.kill_drill --kills $(KILLS) --seed $(SEED)
 	$(BIN)/python -m benchmarks.control_plane_kills
 
-mutants: install-dev ## take each guard out of the code that decides: does a test fail? (hours; FILES=)
+mutants: install-dev ## take each guard out of the code that decides: does a test fail? (half an hour; FILES=)
 	$(BIN)/python -m benchmarks.mutation_testing --show $(if $(FILES),--files $(FILES))
 
 kind-up: ## a cluster in Docker with everything on it (docs/kubernetes.md; not run by our tests)
