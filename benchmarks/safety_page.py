@@ -192,8 +192,9 @@ ROWS = (
         "mutation_testing",
         lambda f: (
             f"{f['guards_removed_survived']} of {number(f, 'guards_removed') - number(f, 'not_run'):.0f} removed "
-            f"guards unnoticed in {f['files']} files; "
-            f"{f['not_run']} not judged yet, nor any of {f['files_not_run']} more files"
+            f"guards unnoticed in {f['files']} files"
+            + ("" if not f["not_run"] else f"; {f['not_run']} not judged yet")
+            + ("" if not f["files_not_run"] else f"; {f['files_not_run']} more files not judged")
         ),
         lambda f: not f["guards_removed_survived"],
         lambda f: not f["files_not_run"] and not f["not_run"],
