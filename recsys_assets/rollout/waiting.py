@@ -13,6 +13,7 @@ from recsys_assets.records import Decision, Phase
 from recsys_assets.rollout.act import read_state
 from recsys_assets.rollout.desk import Desk
 from recsys_assets.rollout.route import RouteState
+from recsys_assets.rollout.settle import is_settled
 from recsys_assets.rollout.tick import tick
 
 # From the start of a guard's process to its first look, on a busy machine.
@@ -35,15 +36,25 @@ def tick_while(
 ) -> Decision:
     """Tick until the release has left `phases`; ends by itself, since every release has a deadline.
 
-    The last decision is returned; `tell` hears each one.
+    The guard or a person may end the release between two ticks. What follows an end (visitor counts, aliases,
+    services) is then still to do, and whoever reads the ledger after this run expects it there: so the loop ends only
+    when that is done, or when the route has moved on to another release. Returns the last decision; `tell` gets each one.
     """
+    release = None
     while True:
         decision = one_tick(desk, actor=actor)
         tell(decision)
         state = read_state(desk.platform, desk.model_name)
-        if state is None or state.phase not in phases:
+        if state is None or state.phase not in phases and not _owes_follow_ups(desk, state, release):
             return decision
+        release = state.release.release_id
         sleep(tick_seconds)
+
+
+def _owes_follow_ups(desk: Desk, state: RouteState, release: str | None) -> bool:
+    """Whether the release that is waited for has ended and its follow-ups are not all done."""
+    ours = release in {None, state.release.release_id}
+    return ours and state.phase.is_end and not is_settled(desk.ledger, state)
 
 
 def await_guard(
