@@ -38,14 +38,14 @@ def tick_while(
 
     The guard or a person may end the release between two ticks. What follows an end (visitor counts, aliases,
     services) is then still to do, and whoever reads the ledger after this run expects it there: so the loop ends only
-    when that is done, or when the route has moved on to another release. Returns the last decision; `tell` gets each one.
+    when that is done, or when the route has moved on to another release. Returns the last decision; `tell` gets each.
     """
     release = None
     while True:
         decision = one_tick(desk, actor=actor)
         tell(decision)
         state = read_state(desk.platform, desk.model_name)
-        if state is None or state.phase not in phases and not _owes_follow_ups(desk, state, release):
+        if state is None or (state.phase not in phases and not _owes_follow_ups(desk, state, release)):
             return decision
         release = state.release.release_id
         sleep(tick_seconds)
