@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from recsys_assets.attribute_names import wrong_names
 from recsys_assets.kubernetes_settings import KubernetesSettings
 from recsys_assets.records import AnalysisPlan
 from recsys_assets.store_settings import (
@@ -104,6 +105,13 @@ class EntitySource(_Section):
     separator: Separator = ","
     id_column: str
     attributes: dict[str, Attribute] = Field(default_factory=dict)
+
+    @field_validator("attributes")
+    @classmethod
+    def _names_are_free(cls, attributes: dict[str, Attribute]) -> dict[str, Attribute]:
+        if wrong := wrong_names({name: each.kind for name, each in attributes.items()}):
+            raise ValueError("; ".join(wrong))
+        return attributes
 
 
 class DataSettings(_Section):

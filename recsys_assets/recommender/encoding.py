@@ -5,17 +5,13 @@ Here: the encoding and its names. Not here: which table it is joined to.
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 
 import polars as pl
 
+from recsys_assets.attribute_names import age_name, one_hot_name, plain_name
+
 MAX_CATEGORIES = 40
-
-
-def one_hot_name(attribute: str, value: str) -> str:
-    """The feature of one category value, in characters that LightGBM's text format keeps."""
-    return re.sub(r"[^0-9A-Za-z_]+", "_", f"{attribute}_is_{value}")
 
 
 def one_hot_names(frame: pl.DataFrame, id_column: str) -> dict[str, list[str]]:
@@ -26,9 +22,9 @@ def one_hot_names(frame: pl.DataFrame, id_column: str) -> dict[str, list[str]]:
             continue
         values = frame[name].drop_nulls()
         values = values.explode(empty_as_null=True).drop_nulls() if frame.schema[name] != pl.String else values
-        counts = values.value_counts(sort=True).sort("count", name, descending=[True, False])
+        counts = values.alias("value").value_counts(sort=True).sort("count", "value", descending=[True, False])
         if 2 <= len(counts) <= max(MAX_CATEGORIES, 0.1 * frame.height):
-            found[name] = counts.head(MAX_CATEGORIES)[name].to_list()
+            found[name] = counts.head(MAX_CATEGORIES)["value"].to_list()
     return found
 
 
@@ -41,15 +37,10 @@ def encode_attributes(frame: pl.DataFrame, id_column: str, *, at: datetime) -> p
             columns.append(pl.col(name).cast(pl.Float64).alias(plain_name(name)))
         elif isinstance(kind, pl.Datetime):
             age = (pl.lit(at) - pl.col(name)).dt.total_seconds() / 86_400.0
-            columns.append(age.alias(plain_name(f"{name}_days")))
+            columns.append(age.alias(age_name(name)))
     for name, values in one_hot_names(frame, id_column).items():
         for value in values:
             holds = pl.col(name) == value if frame.schema[name] == pl.String else pl.col(name).list.contains(value)
             columns.append(holds.fill_null(False).cast(pl.Float64).alias(one_hot_name(name, value)))
     named = {column.meta.output_name(): column for column in columns}
     return frame.select(named.values())
-
-
-def plain_name(name: str) -> str:
-    """A column's name in characters that LightGBM's text format keeps."""
-    return re.sub(r"[^0-9A-Za-z_]+", "_", name)

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from recsys_assets.attribute_names import one_hot_name, plain_name
 from recsys_assets.columns import USER
-from recsys_assets.recommender.encoding import encode_attributes, one_hot_name, one_hot_names, plain_name
+from recsys_assets.recommender.encoding import encode_attributes, one_hot_names
 from recsys_assets.recommender.events import Doubles, Events, Floats, Ints
 
 QUANTILES = (0.2, 0.4, 0.6, 0.8)
