@@ -62,7 +62,10 @@ def down() -> None:
 
 @app.command()
 def traffic(
-    rate: Annotated[float | None, typer.Option(min=0.1, help="Visits a second.")] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Visits a second at most; fewer come where the gateway answers slowly."),
+    ] = None,
     users: Annotated[int | None, typer.Option(min=1, help="Visits in all.")] = None,
     seed: Annotated[int | None, typer.Option(help="The same seed draws the same visitors.")] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Sending visits to the gateway, open loop at a given rate, and the feedback of what was clicked.
+"""Sending visits to the gateway, at a given rate where it keeps up, and the feedback of what was clicked.
 
 Here: the asyncio client and its counts. Not here: who visits (visitors.py), where the events come from (replay.py).
 """
@@ -16,7 +16,9 @@ import aiohttp
 
 from recsys_assets.traffic.visitors import Visitor, clicks
 
-MAX_IN_FLIGHT = 256  # beyond this the replay waits: it must not turn into a queue of its own
+# Visits under way at once. Where the machine answers more slowly than visits are due, fewer come: a replay is there to
+# show a release to visitors, not to overload the servers whose answers are judged.
+MAX_IN_FLIGHT = 4
 
 
 @dataclass
@@ -47,15 +49,17 @@ async def replay(
     top_k: int,
     seed: int,
     token: str | None = None,
+    in_flight: int = MAX_IN_FLIGHT,
     on_progress: Callable[[Tally], None] = lambda _: None,
 ) -> Tally:
-    """Send every visitor at `rate` visits a second and report the clicks.
+    """Send every visitor, at most `rate` visits a second and `in_flight` at once, and report the clicks.
 
-    `gateway` is an http:// address; `token` is a client's, where the collector asks for one.
+    `gateway` is an http:// address; `token` is a client's, where the collector asks for one. Time that was lost by
+    waiting for answers is not caught up with: a burst would be a load that no real visitors are.
     """
-    tally, limit = Tally(), asyncio.Semaphore(MAX_IN_FLIGHT)
+    tally, limit = Tally(), asyncio.Semaphore(in_flight)
     loop = asyncio.get_running_loop()
-    start = loop.time()
+    due = loop.time()
     timeout = aiohttp.ClientTimeout(total=10)
     async with (
         aiohttp.ClientSession(base_url=gateway, timeout=timeout) as session,
@@ -73,7 +77,8 @@ async def replay(
             if visitor is None:
                 break
             await limit.acquire()
-            await asyncio.sleep(max(0.0, start + number / rate - loop.time()))
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            due = max(due + 1 / rate, loop.time())
             group.create_task(visit(visitor))
             if number % max(1, int(rate)) == 0:
                 on_progress(tally)

@@ -80,7 +80,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m recsys_assets.traffic.replay", description=__doc__)
     parser.add_argument("--home", type=Path)
     parser.add_argument("--config", type=Path)
-    parser.add_argument("--rate", type=float, help="visits a second")
+    parser.add_argument(
+        "--rate", type=float, help="visits a second at most; fewer come where the gateway answers slowly"
+    )
     parser.add_argument("--users", type=int, help="visits in all")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--quiet", action="store_true")

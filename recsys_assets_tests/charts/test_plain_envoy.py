@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from recsys_assets_tests.charts.house import of_kind, rendered
+from recsys_assets_tests.waiting import HANG_SECONDS, eventually
 
 OWN = (15000, 15021, 15090)
 
@@ -59,18 +59,18 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, int]]:
 
 
 def _wait_for(admin: int, envoy: subprocess.Popen[bytes], folder: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and envoy.poll() is None:
+    def answers() -> bool:
+        assert envoy.poll() is None, f"Envoy did not start: {(folder / 'envoy.log').read_text(encoding='utf-8')}"
         try:
-            httpx.get(f"http://127.0.0.1:{admin}/server_info", trust_env=False)
-            return
+            return httpx.get(f"http://127.0.0.1:{admin}/server_info", trust_env=False).is_success
         except httpx.TransportError:
-            time.sleep(0.02)
-    pytest.fail(f"Envoy did not start: {(folder / 'envoy.log').read_text(encoding='utf-8')}", pytrace=False)
+            return False
+
+    eventually(answers, what="Envoy's admin answers")
 
 
 def ask(port: int, path: str, method: str = "GET") -> httpx.Response:
-    return httpx.request(method, f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=10)
+    return httpx.request(method, f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=HANG_SECONDS)
 
 
 def test_envoy_takes_the_bootstrap_and_is_live_but_not_ready_before_istiod_spoke(ports: dict[int, int]) -> None:

@@ -15,8 +15,8 @@ import pytest
 from recsys_assets_tests.cluster.dagster_runs import url
 from recsys_assets_tests.cluster.installed import Installed
 from recsys_assets_tests.journeys.chromium import chromium
-from recsys_assets_tests.journeys.house import eventually
-from recsys_assets_tests.journeys.pages import PAGE_SECONDS, ROOMS, lines, see
+from recsys_assets_tests.journeys.pages import ROOMS, lines, see
+from recsys_assets_tests.waiting import eventually
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
@@ -37,7 +37,7 @@ def browser(dagster: Installed) -> Iterator[WebDriver]:
 def keep(browser: WebDriver, request: pytest.FixtureRequest, name: str) -> None:
     """A picture of the page once all of it is there, where pictures are wanted."""
     if folder := request.config.getoption("--pictures"):
-        eventually(lambda: "Loading..." not in lines(browser), seconds=PAGE_SECONDS, what=f"all of {name}")
+        eventually(lambda: "Loading..." not in lines(browser), what=f"all of {name}")
         browser.save_screenshot(str(Path(folder) / f"{name}.png"))
 
 

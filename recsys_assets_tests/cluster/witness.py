@@ -126,7 +126,17 @@ def people_who_click(gateway: str, model: str, token: str) -> Iterator[Tally]:
     def send() -> None:
         visitors = itertools.takewhile(lambda _: not ended.is_set(), _visitors())
         asyncio.run(
-            replay(visitors, gateway=gateway, model=model, rate=RATE, top_k=10, seed=7, token=token, on_progress=note)
+            replay(
+                visitors,
+                gateway=gateway,
+                model=model,
+                rate=RATE,
+                top_k=10,
+                seed=7,
+                token=token,
+                in_flight=256,
+                on_progress=note,
+            )
         )
 
     sending = threading.Thread(target=send, daemon=True)

@@ -20,6 +20,7 @@ from recsys_assets.features.online import OnlineReader, OnlineStoreUnavailable, 
 from recsys_assets.features.views import FEATURE_SERVICE, KEYS, PROJECT, feature_names
 from recsys_assets.features.windows import item_feature_rows, user_feature_rows
 from recsys_assets.resources.feature_store import FeatureStoreResource
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 START = datetime(2024, 1, 1, 6, tzinfo=UTC)
 # Three users and films on twelve days; names that are long, not ASCII, or numbers.
@@ -107,7 +108,9 @@ def test_writing_again_replaces_the_row(store, frames):
 
 def test_the_reader_needs_neither_feast_nor_polars():
     code = "import sys, recsys_assets.features.online; print({'feast', 'polars', 'pandas'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG_SECONDS
+    )
     assert done.stdout.strip() == "set()"
 
 
@@ -185,7 +188,9 @@ def test_the_feast_command_works_on_the_packaged_repo(tmp_path):
 
     def run(*words: str) -> str:
         command = [str(feast), "-c", str(repo), *words]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=120).stdout
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, check=True, timeout=HANG_SECONDS
+        ).stdout
 
     run("apply")
     listed = run("feature-views", "list")

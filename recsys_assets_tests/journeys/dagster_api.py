@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from recsys_assets.settings import Settings
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 ASSETS = "{ assetNodes { assetKey { path } } }"
 RUNS = """query($asset: String!) { assetOrError(assetKey: {path: [$asset]}) { ... on Asset {
@@ -27,7 +28,9 @@ class DagsterApi:
         self.url = f"http://{settings.serving.host}:{settings.serving.dagster_port}"
 
     def ask(self, query: str, **variables: str) -> dict[str, Any]:
-        response = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=30)
+        response = httpx.post(
+            f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=HANG_SECONDS
+        )
         response.raise_for_status()
         told = response.json()
         assert "errors" not in told, told["errors"]

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -30,9 +29,9 @@ from recsys_assets.resources.tables import TablesResource
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.settings import Settings, load_settings
 from recsys_assets_tests.journeys import town
+from recsys_assets_tests.waiting import HANG_SECONDS, eventually
 
 _T = TypeVar("_T")
-JOB_SECONDS = 240
 ASKING_USER = town.user_id(1)
 
 
@@ -105,7 +104,8 @@ def play(settings: Settings) -> Story:
     poisoned = _poisoned_day(stage, town.FIRST_AS_OF)
     _ingest(stage, town.FIRST_AS_OF, town.SECOND_AS_OF)
     second = stage.run_job("release")
-    return Story(stage, first, corrupt, poisoned, second, ask(settings))
+    answer = eventually(lambda: _full(ask(settings)), what="an answer of the full model")
+    return Story(stage, first, corrupt, poisoned, second, answer)
 
 
 def _ingest(stage: Stage, first: date, end: date) -> None:
@@ -150,7 +150,7 @@ def start_headless(settings: Settings, job: str, run_config: Mapping[str, Any]) 
 
     def wait() -> Headless:
         try:
-            code = child.wait(JOB_SECONDS)
+            code = child.wait(HANG_SECONDS)
         finally:
             child.kill()
         return Headless(settings, code, said.read_text(encoding="utf-8", errors="replace"))
@@ -163,10 +163,14 @@ def ask(settings: Settings, user: str = ASKING_USER) -> Mapping[str, Any]:
     serving = settings.serving
     url = f"http://{serving.host}:{serving.gateway_port}/v1/models/{settings.model_name}:predict"
     body = {"instances": [{"user_id": user, "k": 5}]}
-    response = httpx.post(url, json=body, headers={"x-user-id": "a-visitor"}, timeout=10)
+    response = httpx.post(url, json=body, headers={"x-user-id": "a-visitor"}, timeout=HANG_SECONDS)
     response.raise_for_status()
     prediction: Mapping[str, Any] = response.json()["predictions"][0]
     return prediction
+
+
+def _full(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return answer if answer["rung"] == "full" else None
 
 
 def processes_of(settings: Settings) -> list[str]:
@@ -178,13 +182,4 @@ def processes_of(settings: Settings) -> list[str]:
                 found.append(" ".join(process.cmdline()))
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue  # it ended meanwhile, or belongs to somebody else
-    return found
-
-
-def eventually(look: Callable[[], _T | None], *, seconds: float, what: str) -> _T:
-    """Look until there is something; what it then is, is the answer."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"not in {seconds:.0f} s: {what}"
-        time.sleep(0.25)
     return found

@@ -36,15 +36,14 @@ from recsys_assets.rollout.route import virtual_service
 from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
 from recsys_assets_tests.conftest import free_ports
 from recsys_assets_tests.journeys.chromium import chromium
-from recsys_assets_tests.journeys.house import eventually
 from recsys_assets_tests.rollout.build import route, world
+from recsys_assets_tests.waiting import HANG_SECONDS, eventually
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
 
 RELEASE = "rel-2"
 WINDOW = (1400, 900)
-PAGE_SECONDS = 60
 
 
 def let_it_wait(settings: Settings) -> None:
@@ -78,12 +77,12 @@ def webserver(settings: Settings) -> Iterator[None]:
             command, env=os.environ | home.environment(settings), stdout=log, stderr=subprocess.STDOUT
         )
     try:
-        eventually(lambda: _answers(settings), seconds=PAGE_SECONDS, what=f"the webserver, see {said}")
+        eventually(lambda: _answers(settings), what=f"the webserver, see {said}")
         yield
     finally:
         child.terminate()
         try:
-            child.wait(10)
+            child.wait(HANG_SECONDS)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
@@ -102,7 +101,7 @@ def follow_the_question(driver: WebDriver, settings: Settings) -> None:
 
     driver.get(f"{settings.ui_url}/assets/canary?view=events")
     look = "//a[contains(@href, '/jobs/approve_release/playground/setup')]"
-    links = eventually(lambda: driver.find_elements(By.XPATH, look), seconds=PAGE_SECONDS, what="the question's link")
+    links = eventually(lambda: driver.find_elements(By.XPATH, look), what="the question's link")
     driver.get(str(links[0].get_attribute("href")))
     wait_for(driver, f"release_id: {RELEASE}")
 
@@ -128,7 +127,7 @@ def can_launch(driver: WebDriver) -> bool:
 def launch(driver: WebDriver) -> None:
     from selenium.webdriver.common.by import By
 
-    eventually(lambda: can_launch(driver), seconds=PAGE_SECONDS, what="a valid config")
+    eventually(lambda: can_launch(driver), what="a valid config")
     driver.find_element(By.XPATH, "//button[contains(., 'Launch Run')]").click()
 
 
@@ -137,7 +136,6 @@ def wait_for(driver: WebDriver, words: str) -> None:
     told = "return document.body.innerText"
     eventually(
         lambda: words in driver.execute_script(told).replace("\u00a0", " "),
-        seconds=PAGE_SECONDS,
         what=f"{words!r} on {driver.current_url}",
     )
 
@@ -153,11 +151,11 @@ def main() -> int:
         with webserver(settings), chromium(*WINDOW) as driver:
             follow_the_question(driver, settings)
             fill_in(driver, who="ann", why="looked at the slices")
-            eventually(lambda: can_launch(driver), seconds=PAGE_SECONDS, what="a valid config")
+            eventually(lambda: can_launch(driver), what="a valid config")
             Path(sys.argv[1]).write_bytes(driver.get_screenshot_as_png())
             launch(driver)
             ledger = Ledger(settings.path("ledger.db"))
-            eventually(lambda: ledger.approved(RELEASE), seconds=PAGE_SECONDS, what="the approval")
+            eventually(lambda: ledger.approved(RELEASE), what="the approval")
     return 0
 
 

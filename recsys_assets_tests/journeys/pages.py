@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recsys_assets_tests.journeys.house import eventually
+from recsys_assets_tests.waiting import eventually
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
@@ -20,7 +20,6 @@ ROOMS = {
     "serving": {"challenger_service", "exposures", "feedback"},
     "rollout": {"shadow_comparison", "canary", "champion", "exposure_marks", "drill_report"},
 }
-PAGE_SECONDS = 60
 
 
 def lines(browser: WebDriver) -> set[str]:
@@ -31,4 +30,4 @@ def lines(browser: WebDriver) -> set[str]:
 
 def see(browser: WebDriver, words: set[str]) -> None:
     """Wait until each of these stands on the page as a line of its own."""
-    eventually(lambda: words <= lines(browser), seconds=PAGE_SECONDS, what=f"{sorted(words)} on {browser.current_url}")
+    eventually(lambda: words <= lines(browser), what=f"{sorted(words)} on {browser.current_url}")

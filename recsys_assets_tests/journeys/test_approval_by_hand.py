@@ -15,12 +15,12 @@ from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.settings import Settings
 from recsys_assets_tests.journeys import launchpad
 from recsys_assets_tests.journeys.chromium import chromium
-from recsys_assets_tests.journeys.house import eventually
+from recsys_assets_tests.waiting import eventually
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(3_600),
     pytest.mark.skipif(shutil.which("chromium") is None, reason="no `chromium` on the PATH: the UI cannot be opened"),
     pytest.mark.skipif(shutil.which("chromedriver") is None, reason="no `chromedriver`: the browser cannot be driven"),
 ]
@@ -36,9 +36,9 @@ def test_a_release_is_approved_in_the_launchpad_by_a_person_who_gives_a_name(
     ledger = Ledger(settings.path("ledger.db"))
     with launchpad.webserver(settings), chromium(*launchpad.WINDOW) as driver:
         launchpad.follow_the_question(driver, settings)
-        eventually(lambda: not launchpad.can_launch(driver), seconds=60, what="a config without a name is refused")
+        eventually(lambda: not launchpad.can_launch(driver), what="a config without a name is refused")
         launchpad.fill_in(driver, who="ann", why="looked at the slices")
         launchpad.launch(driver)
-        eventually(lambda: ledger.approved(launchpad.RELEASE), seconds=60, what="the approval in the ledger")
+        eventually(lambda: ledger.approved(launchpad.RELEASE), what="the approval in the ledger")
     told = [(e.actor, e.body["reason"], e.body["asked"]) for e in ledger.events() if e.kind == "approved"]
     assert told == [("ann", "looked at the slices", True)]

@@ -14,8 +14,9 @@ import pytest
 from recsys_assets.evaluation.check_names import check_names
 from recsys_assets_tests.journeys.chromium import chromium
 from recsys_assets_tests.journeys.dagster_api import DagsterApi
-from recsys_assets_tests.journeys.house import Story, eventually
-from recsys_assets_tests.journeys.pages import PAGE_SECONDS, ROOMS, see
+from recsys_assets_tests.journeys.house import Story
+from recsys_assets_tests.journeys.pages import ROOMS, see
+from recsys_assets_tests.waiting import HANG_SECONDS, eventually
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(3_600),
     pytest.mark.skipif(shutil.which("chromium") is None, reason="no `chromium` on the PATH: the UI cannot be opened"),
     pytest.mark.skipif(shutil.which("chromedriver") is None, reason="no `chromedriver`: Chromium cannot be driven"),
 ]
@@ -54,7 +55,7 @@ def click(browser: WebDriver, label: str) -> None:
         return True
 
     not_yet = [ElementNotInteractableException, NoSuchElementException, StaleElementReferenceException]
-    WebDriverWait(browser, PAGE_SECONDS, ignored_exceptions=not_yet).until(clicked)
+    WebDriverWait(browser, HANG_SECONDS, ignored_exceptions=not_yet).until(clicked)
 
 
 def test_the_lineage_shows_every_room(running: DagsterApi, browser: WebDriver) -> None:
@@ -83,8 +84,8 @@ def test_an_asset_is_materialized_by_clicking(running: DagsterApi, browser: WebD
     before = set(running.runs_that_made("items"))
     browser.get(f"{running.url}/assets/items")
     click(browser, "Materialize")
-    [made] = eventually(lambda: set(running.runs_that_made("items")) - before, seconds=120, what="items by a click")
-    eventually(lambda: running.run(made)["status"] in ENDS, seconds=60, what="the end of its run")
+    [made] = eventually(lambda: set(running.runs_that_made("items")) - before, what="items by a click")
+    eventually(lambda: running.run(made)["status"] in ENDS, what="the end of its run")
     assert running.run(made)["status"] == "SUCCESS"
 
 

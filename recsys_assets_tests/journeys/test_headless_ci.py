@@ -20,8 +20,9 @@ from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.settings import load_settings
 from recsys_assets_tests.journeys import town
 from recsys_assets_tests.journeys.house import Story
+from recsys_assets_tests.waiting import HANG_SECONDS
 
-slow = [pytest.mark.slow, pytest.mark.timeout(400)]
+slow = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 HEAVY = (
     "deltalake",
     "duckdb",
@@ -86,7 +87,7 @@ def test_definitions_load_without_network_files_and_heavy_libraries(tmp_path: Pa
         env=outside | variables,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG_SECONDS,
         check=False,
     )
     assert loaded.returncode == 0, loaded.stderr

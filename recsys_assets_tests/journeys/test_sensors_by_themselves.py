@@ -25,9 +25,10 @@ from recsys_assets.rollout.ledger import OPENED, ReleaseRow
 from recsys_assets.traffic.background import replaying
 from recsys_assets_tests.journeys import town
 from recsys_assets_tests.journeys.dagster_api import DagsterApi
-from recsys_assets_tests.journeys.house import Story, eventually
+from recsys_assets_tests.journeys.house import Story
+from recsys_assets_tests.waiting import eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 SENSORS = {"new_days_sensor", "catalogue_sensor", "canary_sensor", "drift_sensor", "automation"}
 SENSOR_TAG = "dagster/sensor_name"
 RUN_ACTOR = "dagster run "
@@ -65,8 +66,8 @@ def arrived(story: Story, running: DagsterApi) -> date:
     day = town.SECOND_AS_OF
     assert day not in days_of(story, "interactions")
     town.land(story.settings.home, day)
-    eventually(lambda: day in days_of(story, "user_features"), seconds=150, what=f"{day} in user_features")
-    eventually(lambda: day in days_of(story, "item_features"), seconds=60, what=f"{day} in item_features")
+    eventually(lambda: day in days_of(story, "user_features"), what=f"{day} in user_features")
+    eventually(lambda: day in days_of(story, "item_features"), what=f"{day} in item_features")
     return day
 
 
@@ -76,7 +77,7 @@ def served_online(story: Story, running: DagsterApi, arrived: date) -> str:
     before = set(running.runs_that_made("online_features"))
     assert make(story, *CHALLENGER).success
     made = eventually(
-        lambda: set(running.runs_that_made("online_features")) - before, seconds=150, what="the day in the online store"
+        lambda: set(running.runs_that_made("online_features")) - before, what="the day in the online store"
     )
     return made.pop()
 
@@ -86,15 +87,15 @@ def moved(story: Story, running: DagsterApi, served_online: str) -> ReleaseRow:
     """A release that nobody opened, while the daemon was killed; users come, and its row once users see it."""
     challenger = story.registry.challenger()
     assert challenger is not None
-    eventually(lambda: newest_release(story).version == challenger.version, seconds=120, what="a release of its own")
+    eventually(lambda: newest_release(story).version == challenger.version, what="a release of its own")
     release = newest_release(story)
     killed = daemon_pid(story)
     assert killed is not None
     os.kill(killed, 9)
-    eventually(lambda: daemon_pid(story) not in {None, 0, killed}, seconds=60, what="the daemon again")
+    eventually(lambda: daemon_pid(story) not in {None, 0, killed}, what="the daemon again")
     before_users = {Phase.GATED, Phase.SHADOW}
     with replaying(story.settings):
-        eventually(lambda: newest_release(story).phase not in before_users, seconds=150, what=f"{release} moved on")
+        eventually(lambda: newest_release(story).phase not in before_users, what=f"{release} moved on")
     return newest_release(story)
 
 
@@ -103,7 +104,7 @@ def test_all_sensors_run_and_none_of_their_ticks_failed(running: DagsterApi) -> 
         sensors = running.sensors()
         return sensors if all(sensor["ticks"] for sensor in sensors.values()) else None
 
-    sensors = eventually(ticked, seconds=90, what="a tick of every sensor")
+    sensors = eventually(ticked, what="a tick of every sensor")
     assert set(sensors) == SENSORS
     assert {sensor["status"] for sensor in sensors.values()} == {"RUNNING"}
     ticks = [tick for sensor in sensors.values() for tick in sensor["ticks"]]
@@ -118,7 +119,7 @@ def test_a_new_day_is_taken_in_up_to_its_features_without_a_call(
     rows = story.tables.read("user_features").filter(pl.col("day") == arrived)
     assert set(rows["user_id"]) == set(landed["user_id"])
     [made, *_] = running.runs_that_made("interactions")
-    eventually(lambda: running.run(made)["status"] == "SUCCESS", seconds=60, what="the end of its run")
+    eventually(lambda: running.run(made)["status"] == "SUCCESS", what="the end of its run")
     ended = running.run(made)
     assert (ended["jobName"], ended["tags"][SENSOR_TAG]) == ("ingest", "new_days_sensor")
 

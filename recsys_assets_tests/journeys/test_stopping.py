@@ -12,7 +12,7 @@ from recsys_assets.processes import stop_everything
 from recsys_assets_tests.journeys.dagster_api import DagsterApi
 from recsys_assets_tests.journeys.house import Story, processes_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 
 
 def test_stopping_everything_leaves_no_process_of_the_home(story: Story, running: DagsterApi) -> None:

@@ -17,6 +17,7 @@ import yaml
 
 from recsys_assets.settings import Settings, load_settings
 from recsys_assets_tests.conftest import free_ports
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 START = date(2024, 1, 1)
 FIRST_AS_OF, SECOND_AS_OF, END = date(2024, 1, 29), date(2024, 2, 5), date(2024, 2, 19)
@@ -98,9 +99,10 @@ def make_settings(folder: Path) -> Settings:
     serving = dict(zip(names, free_ports(len(names)), strict=True)) | {
         "model_port_first": first,
         "model_port_last": first + SERVER_PORTS - 1,
-        # What is slow here is the machine that runs the tests.
-        "latency_budget_ms": 2_000,
-        "online_store_timeout_ms": 500,
+        # What is slow here is the machine that runs the tests. Limits are for hangs.
+        "latency_budget_ms": 30_000,
+        "online_store_timeout_ms": 30_000,
+        "ready_timeout_seconds": HANG_SECONDS,
     }
     config = folder / "recsys.yaml"
     config.write_text(yaml.safe_dump(written() | {"serving": serving}), encoding="utf-8")
@@ -173,10 +175,10 @@ def _quick() -> dict[str, Any]:
                 "min_visitors_per_arm": 60,
                 "shadow_requests": 40,
                 "bake_seconds": 1,
-                "deadline_seconds": 180,
-                "lease_seconds": 60,
+                "deadline_seconds": 3_600,
+                "lease_seconds": HANG_SECONDS,
                 "max_error_rate_increase": 0.2,
-                "max_p99_ratio": 10.0,
+                "max_p99_ratio": 100.0,
                 "max_degraded_rate_increase": 0.2,
             },
         },

@@ -9,12 +9,13 @@ import json
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,4 @@ def _misbehave(connection: socket.socket, how: str, over: threading.Event) -> No
             except OSError:
                 return
     else:
-        over.wait(30)
-
-
-def eventually(look: Callable[[], bool], *, seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline, f"not in {seconds:.0f} s: {what}"
-        time.sleep(0.02)
+        over.wait(HANG_SECONDS)

@@ -15,9 +15,10 @@ from recsys_assets.platform.local.programs import NOTIFIER
 from recsys_assets.processes import start_everything
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.settings import ConfigError, Settings, load_settings
-from recsys_assets_tests.notifications.receiver import Receiver, eventually, receiving
+from recsys_assets_tests.notifications.receiver import Receiver, receiving
 from recsys_assets_tests.notifications.test_delivery import release
 from recsys_assets_tests.platform.homes import make_settings
+from recsys_assets_tests.waiting import eventually
 
 
 def with_webhook(settings: Settings, **webhook: str) -> Settings:
@@ -45,7 +46,7 @@ def test_the_notifier_tells_after_a_kill_what_happened_meanwhile(tmp_path: Path)
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
             release(ledger, "rolled_back", at=datetime.now(UTC))
-            eventually(lambda: there.ids() == ["rel-2/1"], seconds=30, what="the news")
+            eventually(lambda: there.ids() == ["rel-2/1"], what="the news")
             assert stack.running(settings)[NOTIFIER].pid != pid
         finally:
             stack.stop(settings)

@@ -9,7 +9,6 @@ import http.client
 import json
 import random
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from recsys_assets.platform.local.store import ManifestStore, open_store
 from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
 from recsys_assets_tests.conftest import free_ports
 from recsys_assets_tests.contracts.manifests import inference_service, virtual_service
+from recsys_assets_tests.waiting import HANG_SECONDS, eventually
 
 SERVER = str(Path(__file__).with_name("model_server.py"))
 PATH = "/v1/models/films:predict"
@@ -38,20 +38,11 @@ def make_settings(home: Path) -> Settings:
         "collector_port": collector,
         "model_port_first": first,
         "model_port_last": first + 19,
-        "ready_timeout_seconds": 40,
+        "ready_timeout_seconds": HANG_SECONDS,
     }
     config = home / "recsys.yaml"
     config.write_text(yaml.safe_dump(raw))
     return load_settings(home=home / "state", config=config)
-
-
-def eventually(holds: Callable[[], Any], *, seconds: float = 30.0) -> Any:
-    """Wait until it holds; what it then gave is the answer."""
-    deadline = time.monotonic() + seconds
-    while not (got := holds()):
-        assert time.monotonic() < deadline, "it did not come to hold in time"
-        time.sleep(0.02)
-    return got
 
 
 class Home:
@@ -112,7 +103,7 @@ class Client:
     """One kept connection; `http.client` costs the busy test machine least."""
 
     def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_SECONDS)
 
     def ask(
         self, user: str | None, *, path: str = PATH, body: bytes = b"{}", **headers: str

@@ -20,7 +20,8 @@ from recsys_assets.platform.local.bucket import bucket
 from recsys_assets.platform.local.gateway import gateway_place
 from recsys_assets.platform.local.store import Changes
 from recsys_assets_tests.contracts.manifests import virtual_service
-from recsys_assets_tests.platform.homes import Client, Home, eventually
+from recsys_assets_tests.platform.homes import Client, Home
+from recsys_assets_tests.waiting import eventually
 
 R7 = {"recsys-assets.dev/release-id": "r7"}
 

@@ -20,7 +20,8 @@ import pytest
 from recsys_assets.platform.local import stack
 from recsys_assets.platform.local.programs import COLLECTOR, ENVOY, GUARD, KEEPER, RECONCILER
 from recsys_assets.settings import Settings
-from recsys_assets_tests.platform.homes import Home, eventually, make_settings
+from recsys_assets_tests.platform.homes import Home, make_settings
+from recsys_assets_tests.waiting import eventually
 
 STEPS_BP = (0, 2_000, 6_000)
 # User, status, version, variant.

@@ -11,7 +11,8 @@ from pathlib import Path
 from recsys_assets.platform.local.access_log import read_gateway_requests
 from recsys_assets.platform.local.gateway import Gateway, gateway_place
 from recsys_assets.platform.local.rotation import moved_aside, rotate
-from recsys_assets_tests.platform.homes import Client, Home, eventually
+from recsys_assets_tests.platform.homes import Client, Home
+from recsys_assets_tests.waiting import eventually
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -25,7 +25,8 @@ from recsys_assets.platform.local.store import is_locked
 from recsys_assets.platform.local.supervisor import Supervisor, socket_path
 from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.settings import Settings
-from recsys_assets_tests.platform.homes import Home, eventually, make_settings
+from recsys_assets_tests.platform.homes import Home, make_settings
+from recsys_assets_tests.waiting import eventually
 
 TWO = (RECONCILER, ENVOY)
 

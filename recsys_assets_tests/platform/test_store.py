@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from recsys_assets.platform.interface import ANY, INFERENCE_SERVICE, VIRTUAL_SERVICE, Conflict, Unavailable
 from recsys_assets.platform.local.store import Changes, ManifestStore, is_locked
 from recsys_assets_tests.contracts.manifests import inference_service, virtual_service
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
@@ -120,7 +121,7 @@ while done < 25:
 def test_no_write_of_four_processes_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "manifests.db"
     writers = [subprocess.Popen([sys.executable, "-c", INCREMENT, str(path)]) for _ in range(4)]
-    assert [writer.wait(timeout=60) for writer in writers] == [0, 0, 0, 0]
+    assert [writer.wait(timeout=HANG_SECONDS) for writer in writers] == [0, 0, 0, 0]
     found = ManifestStore(path).get(VIRTUAL_SERVICE, "films")
     assert found is not None
     assert found["metadata"]["annotations"]["count"] == "100"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from recsys_assets.platform.local.bucket import bucket
 from recsys_assets_tests.conftest import free_ports
 from recsys_assets_tests.contracts.manifests import virtual_service
 from recsys_assets_tests.platform_kubernetes.stored import ISTIO
+from recsys_assets_tests.waiting import HANG_SECONDS, eventually
 
 RELEASE = "films-v2-20261122t190000"
 CANARY_BP = 3_000
@@ -55,16 +55,14 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def wait_for(url: str, envoy: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while True:
+    def answers() -> bool:
+        assert envoy.poll() is None, "Envoy ended"
         try:
-            httpx.get(url, trust_env=False, timeout=5)
+            return bool(httpx.get(url, trust_env=False, timeout=5).status_code)
         except httpx.HTTPError:
-            assert envoy.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        else:
-            return
+            return False
+
+    eventually(answers, what=f"an answer of {url}")
 
 
 def program() -> list[Document]:
@@ -152,7 +150,7 @@ def predicted(user: str) -> str:
 
 @pytest.mark.parametrize("spoofed", [{}, SPOOFED], ids=["plain", "spoofed"])
 def test_each_user_gets_the_local_gateways_variant_whatever_it_sends(gateway: str, spoofed: dict[str, str]) -> None:
-    with httpx.Client(trust_env=False, timeout=30) as client:
+    with httpx.Client(trust_env=False, timeout=HANG_SECONDS) as client:
         place = f"http://{gateway}/v1/models/films:predict"
         answers = [client.get(place, headers={"x-user-id": user, **spoofed}).text for user in USERS]
     assert answers == [predicted(user) for user in USERS]
@@ -160,7 +158,7 @@ def test_each_user_gets_the_local_gateways_variant_whatever_it_sends(gateway: st
 
 
 def test_a_request_without_a_visitor_is_refused_with_the_reason(gateway: str) -> None:
-    answer = httpx.get(f"http://{gateway}/v2/models/films/infer", trust_env=False, timeout=30)
+    answer = httpx.get(f"http://{gateway}/v2/models/films/infer", trust_env=False, timeout=HANG_SECONDS)
     assert answer.status_code == 400
     assert "header x-user-id is missing or empty" in answer.text
 

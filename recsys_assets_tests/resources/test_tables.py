@@ -30,6 +30,7 @@ from recsys_assets.resources.tables import (
 from recsys_assets.settings import Settings
 from recsys_assets.store_settings import S3Settings, StoreSettings
 from recsys_assets_tests.stores.servers import REGION, S3, s3
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 MONDAY, TUESDAY, WEDNESDAY = date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 3)
 
@@ -254,7 +255,7 @@ def test_of_processes_that_append_at_once_to_s3_none_loses_a_row(bucket: str, s3
     )
     words = [[sys.executable, "-c", code, tables.root, json.dumps(options), name] for name in "ab"]
     writers = [subprocess.Popen(each) for each in words]
-    assert [writer.wait(timeout=60) for writer in writers] == [0, 0]
+    assert [writer.wait(timeout=HANG_SECONDS) for writer in writers] == [0, 0]
     who = [name for _, name in content(tables)]
     assert sorted(who) == sorted(["first", *(f"{name}{n}" for name in "ab" for n in range(8))])
     assert tables.version("visits") == 16

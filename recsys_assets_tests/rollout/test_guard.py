@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +23,7 @@ from recsys_assets.rollout.outcomes import Logs, WeightSince
 from recsys_assets.rollout.route import virtual_service
 from recsys_assets.rollout.tick import look, tick
 from recsys_assets_tests.rollout.build import Clock, FixedMetrics, Rows, crowd, desk, later, route, service
+from recsys_assets_tests.waiting import eventually
 
 
 def posted(tmp_path: Path, logs: Logs, phase: Phase = Phase.CANARY, *, lease: float = 1_000) -> tuple[Post, Clock]:
@@ -162,26 +162,19 @@ def guarding(post: Post, lock: Path) -> Iterator[None]:
         loop.join()
 
 
-def eventually(lock: Path, guarded: bool) -> bool:
-    deadline = time.monotonic() + 10
-    while is_guarded(lock) is not guarded and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return is_guarded(lock) is guarded
-
-
 def test_a_guard_that_looks_is_seen_and_one_that_cannot_see_is_none(tmp_path: Path) -> None:
     post, _ = posted(tmp_path, crowd(300).logs())
     lock, route_of = tmp_path / "platform" / "guarding.lock", read_state(post.platform, "recommender")
     assert not is_guarded(lock)
     with guarding(post, lock):
-        assert eventually(lock, True)
+        eventually(lambda: is_guarded(lock))
         assert route_of is not None
         broken = virtual_service(route_of)
         broken["metadata"]["annotations"][_lease_key(broken)] = "never"
         post.platform.apply(broken, expected=ANY)
-        assert eventually(lock, False)
+        eventually(lambda: not is_guarded(lock))
         post.platform.apply(virtual_service(route_of), expected=ANY)
-        assert eventually(lock, True)
+        eventually(lambda: is_guarded(lock))
 
 
 def _lease_key(manifest: Manifest) -> str:

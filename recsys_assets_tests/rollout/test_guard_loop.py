@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from recsys_assets.platform.interface import PlatformError
 from recsys_assets.rollout import guard
 from recsys_assets.rollout.guarding import Beat, guard_lock, is_guarded
 from recsys_assets.settings import load_settings
+from recsys_assets_tests.waiting import eventually
 
 POST = cast("guard.Post", None)
 
@@ -102,11 +102,10 @@ def test_the_program_guards_the_home_it_was_given_until_it_is_asked_to_stop(
     lock, seen = guard_lock(load_settings(home=tmp_path)), list[bool]()
 
     def ask() -> None:
-        deadline = time.monotonic() + 30
-        while not is_guarded(lock) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        seen.append(is_guarded(lock))
-        os.kill(os.getpid(), number)
+        try:
+            seen.append(eventually(lambda: is_guarded(lock)))
+        finally:
+            os.kill(os.getpid(), number)
 
     asking = threading.Thread(target=ask)
     asking.start()

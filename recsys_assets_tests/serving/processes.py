@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-DEADLINE_SECONDS = 60.0
+from recsys_assets_tests.waiting import HANG_SECONDS, eventually
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def running(module: str, *arguments: str | Path) -> Iterator[Running]:
     """A process of ours, ready; it is gone when the block ends."""
     port = free_port()
     process = subprocess.Popen(command(module, "--port", str(port), *arguments), stderr=subprocess.PIPE)
-    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=HANG_SECONDS, trust_env=False)
     try:
         _wait(process, client)
         yield Running(process, client)
@@ -59,13 +58,12 @@ def running(module: str, *arguments: str | Path) -> Iterator[Running]:
 
 
 def _wait(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while time.monotonic() < deadline:
+    def ready() -> bool:
         if process.poll() is not None:
             raise AssertionError(f"exited with {process.returncode}: {process.stderr and process.stderr.read()!r}")
         try:
-            if client.get("/v2/health/ready").status_code == 200:
-                return
+            return client.get("/v2/health/ready").status_code == 200
         except httpx.TransportError:
-            time.sleep(0.05)
-    raise AssertionError("not ready in time")
+            return False
+
+    eventually(ready, what=f"{client.base_url} is ready")

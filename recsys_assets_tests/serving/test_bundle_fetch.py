@@ -20,6 +20,7 @@ from recsys_assets.signing import MANIFEST
 from recsys_assets_tests.serving.processes import command, free_port, running
 from recsys_assets_tests.serving.test_bundle_refusals import WATCHED
 from recsys_assets_tests.stores.servers import S3
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def arguments(home: Path, bundle: str, cache: Path, *more: str) -> list[str]:
 def ended(home: Path, bundle: str, cache: Path, *more: str) -> tuple[int, dict[str, str]]:
     """Exit code and the one line of a server that does not start."""
     words = command("server", *arguments(home, bundle, cache, *more))
-    done = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(words, capture_output=True, timeout=HANG_SECONDS, check=False)
     return done.returncode, json.loads(done.stderr.splitlines()[-1])
 
 
@@ -80,7 +81,12 @@ def test_whatever_was_done_to_it_in_the_bucket_is_refused_before_anything_could_
     write(key, b"tree\n\x00num_leaves=999999999\n")
     starts = json.dumps([arguments(home, stored, tmp_path / "cache")])
     watched = subprocess.run(
-        [server.sys.executable, "-c", WATCHED], input=starts, capture_output=True, text=True, timeout=60, check=False
+        [server.sys.executable, "-c", WATCHED],
+        input=starts,
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
+        check=False,
     )
     assert watched.stdout.splitlines() == ["3"], watched.stderr
     assert json.loads(watched.stderr.splitlines()[-1])["refused"] == refused

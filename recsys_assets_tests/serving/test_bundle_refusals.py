@@ -20,6 +20,7 @@ from benchmarks.malformed import bundles
 from benchmarks.malformed.cases import Count
 from recsys_assets.serving.attestation import attestation_path
 from recsys_assets.serving.server import parse_options, verify
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 # Each start is refused in one process, in which importing what could parse an array, a table or a model is an error.
 WATCHED = """
@@ -76,7 +77,9 @@ def test_a_server_refuses_before_anything_that_could_parse_is_even_imported(shop
     genuine = _copy(shop, tmp_path / "genuine")
     starts += [_arguments(shop, copied), _arguments(shop, genuine)]
     command = [sys.executable, "-c", WATCHED]
-    ended = subprocess.run(command, input=json.dumps(starts), capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(
+        command, input=json.dumps(starts), capture_output=True, text=True, timeout=HANG_SECONDS, check=False
+    )
     said = ended.stdout.split("\n")[:-1]
     assert said[:-1] == ["3"] * (len(starts) - 1), ended.stderr
     assert said[-1].endswith("was imported")  # the genuine one goes on, which shows that the hook bites

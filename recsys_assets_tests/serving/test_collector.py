@@ -20,6 +20,7 @@ from recsys_assets.serving import tokens
 from recsys_assets.serving.feedback_log import FeedbackCorrupt, FeedbackLog, FeedbackUnavailable, Receipt
 from recsys_assets.serving.logs import read_feedback
 from recsys_assets_tests.serving.processes import Running, command, free_port, running
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 JSON = {"content-type": "application/json"}
 
@@ -83,7 +84,7 @@ def test_what_is_not_json_or_too_large_is_refused(collector: Running) -> None:
 
 def test_a_second_collector_on_the_same_log_refuses_to_start(collector: Running, folder: Path) -> None:
     second = command("collector", "--port", str(free_port()), "--log-folder", folder)
-    ended = subprocess.run(second, capture_output=True, timeout=60, check=False)
+    ended = subprocess.run(second, capture_output=True, timeout=HANG_SECONDS, check=False)
     assert ended.returncode == 3
     assert b"AppendBusy" in ended.stderr
 

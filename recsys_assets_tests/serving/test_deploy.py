@@ -30,6 +30,7 @@ from recsys_assets.store_settings import StoreSettings
 from recsys_assets.training import assets as training
 from recsys_assets_tests.serving.bundles import passing, signed_bundle
 from recsys_assets_tests.serving.processes import free_port
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 GATES = {"evaluation_report/told": passing("3")}
 
@@ -37,7 +38,7 @@ GATES = {"evaluation_report/told": passing("3")}
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     loaded = load_settings(home=tmp_path)
-    quick = loaded.serving.model_copy(update={"ready_timeout_seconds": 60.0, "latency_budget_ms": 5_000.0})
+    quick = loaded.serving.model_copy(update={"ready_timeout_seconds": HANG_SECONDS, "latency_budget_ms": 30_000.0})
     return loaded.model_copy(update={"serving": quick})
 
 

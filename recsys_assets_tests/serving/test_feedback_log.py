@@ -23,6 +23,7 @@ from recsys_assets.serving.feedback_log import (
 )
 from recsys_assets.serving.segments import after, index_of, segments
 from recsys_assets_tests.serving.playing import batch, knows, play, written
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 FULL = OSError(28, "No space left on device")
 
@@ -168,7 +169,7 @@ def test_an_event_that_is_being_synced_is_waited_for_and_not_written_again(path:
 
         def slow(lines: bytes) -> None:
             entered.set()
-            assert let_go.wait(60)
+            assert let_go.wait(HANG_SECONDS)
             real(lines)
 
         log._log.append = slow  # type: ignore[method-assign]

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from recsys_assets.serving.patience import Missed, Patience
 from recsys_assets.serving.pulse import BEAT_SECONDS, Pulse
 from recsys_assets.serving.usual import DOUBLES_IN_SECONDS, UsualTime
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 LEAST, MOST = 0.06, 0.3
 
@@ -75,7 +76,7 @@ def play(
         await asked.prime([store] * 40, within_seconds=1)
         assert asked.deadline_seconds <= MOST
         try:
-            await asyncio.wait_for(scene(asked, store), 20)
+            await asyncio.wait_for(scene(asked, store), HANG_SECONDS)
         finally:
             store.release.set()
             asked.close()
@@ -83,10 +84,10 @@ def play(
     asyncio.run(act())
 
 
-async def until_asked_again(asked: Patience[str], seconds: float = 10) -> float:
+async def until_asked_again(asked: Patience[str]) -> float:
+    """Seconds until it is trusted; where that hangs, the scene's own limit ends it."""
     start = time.monotonic()
     while asked.paused:
-        assert time.monotonic() - start < seconds
         await asyncio.sleep(0.005)
     return time.monotonic() - start
 
@@ -105,13 +106,14 @@ def test_an_error_that_comes_quickly_is_told_each_time_and_pauses_nothing() -> N
 def test_what_hangs_costs_one_request_its_deadline_and_no_other_anything() -> None:
     async def scene(asked: Patience[str], store: Store) -> None:
         store.hangs = True
-        took = []
-        for n in range(50):
-            start = time.monotonic()
-            assert await asked.call(store) == Missed("paused" if n else "slow")
-            took.append(time.monotonic() - start)
-        assert took[0] < MOST
-        assert sum(took[1:]) < MOST
+        assert asked.deadline_seconds <= MOST
+        assert await asked.call(store) == Missed("slow")
+        for _ in range(50):
+            # What is left alone is not waited for: the answer is there before the event loop does anything else.
+            call = asked.call(store)
+            with pytest.raises(StopIteration) as at_once:
+                call.send(None)
+            assert at_once.value.value == Missed("paused")
 
     play(scene)
 
@@ -133,7 +135,8 @@ def test_a_mere_slip_is_forgiven_before_the_next_request_comes() -> None:
         store.seconds = asked.deadline_seconds * 1.5
         assert await asked.call(store) == Missed("slow")
         store.seconds = 0.0
-        assert await until_asked_again(asked) < 0.5
+        await until_asked_again(asked)  # by its own trial: nobody calls meanwhile
+        assert await asked.call(store) == "row"
 
     play(scene)
 
@@ -210,7 +213,9 @@ async def main():
     print(await asked.call(threading.Event().wait))
 asyncio.run(main())
 """
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_SECONDS, check=True
+    )
     assert "slow" in ended.stdout
 
 

@@ -16,6 +16,7 @@ from recsys_assets.recommender.bundle import GOLDEN, MANIFEST, Manifest, bundle_
 from recsys_assets.signing import sign_bundle
 from recsys_assets_tests.serving.bundles import attested
 from recsys_assets_tests.serving.processes import command, free_port
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def copied(home: Path, tmp_path: Path) -> Path:
 
 def refusal(home: Path, bundle: Path, *arguments: str) -> dict[str, str]:
     started = command("server", "--bundle", bundle, "--home", home, "--port", str(free_port()), *arguments)
-    ended = subprocess.run(started, capture_output=True, timeout=60, check=False)
+    ended = subprocess.run(started, capture_output=True, timeout=HANG_SECONDS, check=False)
     assert ended.returncode == 3, ended.stderr
     said: dict[str, str] = json.loads(ended.stderr.splitlines()[-1])
     return said

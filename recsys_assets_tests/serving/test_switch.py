@@ -5,8 +5,6 @@ Here: switch.py, and one server with and one without `--drills`. Not here: what 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +23,7 @@ from recsys_assets.serving.switch import (
 )
 from recsys_assets_tests.rollout.build import model
 from recsys_assets_tests.serving.processes import Running, running
+from recsys_assets_tests.waiting import eventually
 
 
 class Clock:
@@ -100,18 +99,12 @@ def test_only_a_server_started_for_drills_heeds_the_file(home: Path) -> None:
         assert heeds.predict({"user_id": "u02"}, headers={"x-user-id": "v"}).status_code == 200
         for service in ("heeds", "deaf"):
             switch_on(home, service, Drill.of("failing", share=1.0))
-        _until(lambda: _asked(heeds) == 500)
+        eventually(lambda: _asked(heeds) == 500)
         assert heeds.predict({"user_id": "u02"}).status_code == 200  # a probe is no visitor
         assert _asked(deaf) == 200
         switch_off(home, "heeds")
-        _until(lambda: _asked(heeds) == 200)
+        eventually(lambda: _asked(heeds) == 200)
 
 
 def _asked(server: Running) -> int:
     return server.predict({"user_id": "u02"}, headers={"x-user-id": "v"}).status_code
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline

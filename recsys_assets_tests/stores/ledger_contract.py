@@ -18,6 +18,7 @@ import pytest
 from recsys_assets.records import Phase
 from recsys_assets.rollout.ledger import Audience, Ledger
 from recsys_assets_tests.rollout.build import later
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 # A process of its own that appends rows, some of which others append as well.
 WRITER = """
@@ -108,7 +109,7 @@ class LedgerContract:
         code = WRITER.format(make=self.make)
         words = [[sys.executable, "-c", code, place, f"w{n}"] for n in range(3)]
         writers = [subprocess.Popen(each, stdout=subprocess.PIPE) for each in words]
-        told = [json.loads(writer.communicate(timeout=60)[0]) for writer in writers]
+        told = [json.loads(writer.communicate(timeout=HANG_SECONDS)[0]) for writer in writers]
         assert [own for own, _ in told] == [25, 25, 25]
         assert sum(shared for _, shared in told) == 10
         events = ledger.events()

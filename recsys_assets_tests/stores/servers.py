@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,11 +24,11 @@ from typing import IO, Final
 import httpx
 
 from recsys_assets_tests.conftest import free_ports
+from recsys_assets_tests.waiting import HANG_SECONDS, eventually
 
 _LIBC: Final = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG: Final = 1
 HOST: Final = "127.0.0.1"
-DEADLINE_SECONDS: Final = 120.0
 ACCESS_KEY, SECRET_KEY, REGION = "test-access-key", "test-secret-key", "us-east-1"
 
 
@@ -49,12 +48,16 @@ class Server:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = self._spawn(log)
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not self.answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise AssertionError(f"{self.command[0]} did not come up:\n{self.log.read_text()[-3_000:]}")
-            time.sleep(0.02)
+        try:
+            eventually(self._answers_or_has_ended, what=f"an answer of {self.command[0]}")
+        except AssertionError as failed:
+            self.kill()
+            raise AssertionError(f"{failed}\n{self.log.read_text()[-3_000:]}") from None
+
+    def _answers_or_has_ended(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, f"{self.command[0]} ended with {self.process.returncode}"
+        return self.answers()
 
     def kill(self) -> None:
         """At once, with all that it started; Postgres and seaweedfs come back from their logs."""
@@ -69,7 +72,7 @@ class Server:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(self.ends_by)
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(DEADLINE_SECONDS)
+                self.process.wait(HANG_SECONDS)
         self.kill()
 
     def pause(self) -> None:

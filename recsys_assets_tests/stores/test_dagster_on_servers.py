@@ -24,6 +24,7 @@ from recsys_assets.settings import PACKAGED_CONFIG
 from recsys_assets.store_settings import S3Settings
 from recsys_assets_tests.rollout.build import later
 from recsys_assets_tests.stores.servers import HOST, REGION, S3, Postgres
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 ASSETS = {"exposure_marks", "exposures", "feedback"}
 
@@ -92,7 +93,7 @@ def test_a_job_runs_with_all_its_state_on_servers_and_leaves_none_in_files(
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=HANG_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3_000:]

@@ -26,6 +26,7 @@ from recsys_assets.settings import ConfigError, Settings
 from recsys_assets.store_settings import StoreSettings
 from recsys_assets_tests.stores.online_contract import WINDOWS, OnlineContract, rows
 from recsys_assets_tests.stores.servers import HOST, Valkey, valkey
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 Outage = Callable[[], AbstractContextManager[None]]
 PASSWORD = '12"3 =45'  # reads as something else where it is not quoted
@@ -219,7 +220,9 @@ def test_the_reader_of_redis_needs_neither_feast_nor_polars() -> None:
         "r = open_reader('redis://127.0.0.1:1/0'); r._client(5);"
         "print({'feast', 'polars', 'pandas', 'dagster'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG_SECONDS
+    )
     assert done.stdout.strip() == "set()"
 
 
