@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recsys_assets.attribute_names import wrong_names
 from recsys_assets.kubernetes_settings import KubernetesSettings
@@ -37,7 +37,26 @@ TimeUnit = Literal["iso", "s", "ms", "us"]
 # What people are told of a release.
 NotifiedEvent = Literal["rejected", "held", "rolled_back", "promoted", "approval_asked", "paused", "resumed", "frozen"]
 AttributeKind = Literal["category", "categories", "number", "text", "time"]
-Separator = Annotated[str, Field(pattern=r'^[^"\r\n\x00]$')]
+
+
+def _one_sign(given: object) -> object:
+    """A CSV reader goes byte by byte, so a sign is one ASCII character."""
+    if isinstance(given, str) and (len(given) != 1 or not given.isascii() or given in '"\r\n\x00'):
+        raise ValueError("must be one ASCII character, and neither a quote nor a line break")
+    return given
+
+
+def _quote(given: object) -> object:
+    """`none` and an empty text turn quotes off, as null does."""
+    if given is None or given == "" or (isinstance(given, str) and given.lower() == "none"):
+        return None
+    if not isinstance(given, str) or len(given) != 1 or not given.isascii() or not given.isprintable() or given == " ":
+        raise ValueError("must be one printable ASCII character, or none for files without quotes")
+    return given
+
+
+Separator = Annotated[str, BeforeValidator(_one_sign)]
+Quote = Annotated[str | None, BeforeValidator(_quote)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 # A config of a person is a hundredth of this; aliases that stand for aliases grow without end when written out.
 MAX_CONFIG_BYTES = 1 << 18
@@ -56,15 +75,27 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class InteractionSource(_Section):
+class TextLayout(_Section):
+    """How text files of a source are written. `quote` encloses CSV fields; none where a quote is a sign like others."""
+
+    format: Literal["parquet", "csv", "jsonl"] | None = None
+    separator: Separator = ","
+    quote: Quote = '"'
+
+    @model_validator(mode="after")
+    def _quote_is_no_separator(self) -> Self:
+        if self.quote == self.separator:
+            raise ValueError(f"separator and quote are both {self.quote!r}")
+        return self
+
+
+class InteractionSource(TextLayout):
     """Files of events. `paths` are globs, local (relative to the config file, or with `{home}`) or s3://.
 
     `columns` maps our names to the file's: user_id, item_id and event_time are required, value and event_type optional.
     """
 
     paths: tuple[str, ...] = Field(min_length=1)
-    format: Literal["parquet", "csv", "jsonl"] | None = None
-    separator: Separator = ","
     columns: dict[str, str]
     time_unit: TimeUnit = "iso"
     value_range: tuple[float, float] | None = None
@@ -97,12 +128,10 @@ class Attribute(_Section):
     time_unit: TimeUnit = "iso"
 
 
-class EntitySource(_Section):
+class EntitySource(TextLayout):
     """A file of items or of users: the id column and any number of attributes, by the name they get here."""
 
     path: str
-    format: Literal["parquet", "csv", "jsonl"] | None = None
-    separator: Separator = ","
     id_column: str
     attributes: dict[str, Attribute] = Field(default_factory=dict)
 

@@ -5,6 +5,7 @@ Here: a day of events written as CSV, JSON lines and Parquet, and what can be do
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
@@ -262,7 +263,19 @@ def _open_quote(lines: list[str], place: int, rng: random.Random) -> tuple[str, 
 
 def _few_fields(lines: list[str], place: int, rng: random.Random) -> tuple[str, tuple[str, ...]]:
     lines[place] = ",".join(lines[place].split(",")[: rng.choice([1, 2])])
-    return "null", (f"row {place},", "column when")
+    return "unreadable", (f"row {place}:", "fields where the header has 5")
+
+
+def _inch_mark(lines: list[str], place: int, rng: random.Random) -> tuple[str, tuple[str, ...]]:
+    """Two of them would swallow what lies between."""
+    for number, line in enumerate(lines):
+        lines[number] = line + (",query" if number == 0 else ',24" monitor' if number >= place else ",desk")
+    return "unreadable", (f"row {place}:", "a quote stands inside a field")
+
+
+def _blank_line(lines: list[str], place: int, rng: random.Random) -> tuple[str, tuple[str, ...]]:
+    lines.insert(place, "")
+    return "unreadable", (f"row {place}:", "a blank line")
 
 
 def _same_header(lines: list[str], place: int, rng: random.Random) -> tuple[str, tuple[str, ...]]:
@@ -335,9 +348,13 @@ _TEXTS: dict[str, File] = {
     "another_unit": _wrong_unit,
     "no_utf8": _bytes("csv", lambda c, r: c + b"\xff\xfe,x,2024-01-01T05:00:00Z,3,view\n", "unreadable"),
     "latin1": _bytes("csv", lambda c, r: c + "é,x,2024-01-01T23:00:00Z,3,view\n".encode("latin-1"), "unreadable"),
-    "utf16": _bytes("csv", lambda c, r: c.decode().encode("utf-16"), "schema", "column who"),
-    "gzip": _bytes("csv", lambda c, r: gzip.compress(c), "unreadable", "gzip"),
-    "gzip_bomb": _bytes("jsonl", lambda c, r: gzip.compress(c * 2_000, 1), "unreadable", "gzip"),
+    "utf16": _bytes("csv", lambda c, r: c.decode().encode("utf-16"), "unreadable", "UTF-16", "iconv"),
+    "utf16_unmarked": _bytes("csv", lambda c, r: c.decode().encode("utf-16-be"), "unreadable", "UTF-16BE", "iconv"),
+    "gzip_cut": _bytes("csv", lambda c, r: gzip.compress(c)[: -r.randrange(1, 50)], "unreadable", "gzip"),
+    "gzip_twice": _bytes("jsonl", lambda c, r: gzip.compress(gzip.compress(c)), "unreadable", "packed twice"),
+    "bzip2": _bytes("jsonl", lambda c, r: bz2.compress(c), "unreadable", "bzip2"),
+    "inch_marks": _csv(_inch_mark),
+    "blank_line": _csv(_blank_line),
     "nothing": _bytes("csv", lambda c, r: b"", "unreadable"),
     "line_breaks_only": _bytes("csv", lambda c, r: b"\n" * r.randrange(1, 9), "unreadable"),
     "zeros": _bytes("csv", lambda c, r: b"\x00" * r.randrange(1, 2_000), "schema", "column who"),
@@ -485,5 +502,6 @@ def _any_bytes(folder: Path, rng: random.Random) -> Good:
     encode = rng.choice(["utf-8", "utf-8-sig"])
     text = text.replace("\n", rng.choice(["\n", "\r\n"]))
     text = text if rng.random() < 0.5 else text.rstrip("\r\n")
-    given = Given(text.encode(encode), "csv", {"separator": separator})
-    return Good("csv with another separator, mark or line end", lambda: _compare(folder, given, rows))
+    pack = rng.choice([bytes, gzip.compress])
+    given = Given(pack(text.encode(encode)), "csv", {"separator": separator})
+    return Good("csv with another separator, mark, line end or packing", lambda: _compare(folder, given, rows))

@@ -15,7 +15,9 @@ from typing import Any, Final
 import polars as pl
 
 from recsys_assets.columns import DAY, EVENT_TIME, EVENT_TYPE, ITEM, USER, VALUE
-from recsys_assets.interactions.reader import ROW, canonical
+from recsys_assets.interactions.files.opening import ROW
+from recsys_assets.interactions.formats import no_such_column
+from recsys_assets.interactions.reader import canonical
 from recsys_assets.settings import DataSettings, InteractionSource
 
 FILE: Final = "file"
@@ -66,10 +68,12 @@ class Violation:
         return asdict(self)
 
 
-def missing_columns(present: Sequence[str], source: InteractionSource, file: str) -> list[Violation]:
-    """Rule `schema`: every mapped column stands in the file."""
+def missing_columns(
+    present: Sequence[str], source: InteractionSource, file: str, names: Sequence[str]
+) -> list[Violation]:
+    """Rule `schema`: every mapped column is in the file. `names` are the columns that it has."""
     return [
-        Violation(file, Rule.SCHEMA, f"the file has no such column (mapped to {ours})", column=theirs)
+        Violation(file, Rule.SCHEMA, no_such_column(theirs, ours, names), column=theirs)
         for ours, theirs in source.columns.items()
         if ours not in present
     ]

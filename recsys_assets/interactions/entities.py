@@ -9,9 +9,8 @@ from pathlib import Path
 
 import polars as pl
 
+from recsys_assets.interactions.files.opening import ROW, open_file
 from recsys_assets.interactions.formats import SourceUnreadableError
-from recsys_assets.interactions.limits import check_json_lines
-from recsys_assets.interactions.reader import ROW, UNREADABLE, format_of, open_file
 from recsys_assets.interactions.values import to_id, to_number, to_text, to_time
 from recsys_assets.settings import Attribute, EntitySource
 
@@ -40,19 +39,13 @@ def read_entities(path: Path, source: EntitySource, id_name: str) -> pl.DataFram
 def _read(path: Path, source: EntitySource) -> pl.DataFrame:
     wanted = list(dict.fromkeys([source.id_column, *(each.column for each in source.attributes.values())]))
     try:
-        kind = format_of(path, source.format)
-        lazy = open_file(path, kind, source.separator, wanted)
-        if kind == "jsonl":
-            check_json_lines(path, wanted, [source.id_column])
-        present = [name for name in lazy.collect_schema().names() if name != ROW]
-        if lacking := [name for name in wanted if name not in present]:
-            raise EntitiesBrokenError(f"{path}: no column {', '.join(lacking)}; it has {', '.join(present)}")
-        return lazy.select(ROW, *wanted).collect()
+        with open_file(path, source, wanted, [source.id_column]) as file:
+            if lacking := [name for name in wanted if name not in file.names]:
+                raise EntitiesBrokenError(f"{path}: no column {', '.join(lacking)}; it has {', '.join(file.names)}")
+            return file.collect(file.lazy.select(ROW, *wanted))
     except SourceUnreadableError as broken:
         where = f"row {broken.row}: " if broken.row is not None else ""
         raise EntitiesBrokenError(f"{path}: cannot be read: {where}{broken}") from broken
-    except UNREADABLE as broken:
-        raise EntitiesBrokenError(f"{path}: cannot be read: {broken}") from broken
 
 
 def _attribute(name: str, attribute: Attribute, dtype: pl.DataType) -> pl.Expr:

@@ -5,9 +5,13 @@ Here: the slow path, taken only after a fast read failed. Not here: reading good
 
 from __future__ import annotations
 
-import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+_MOST_NAMED: Final = 30
+_ONE_A_LINE: Final = " (write one object a line; jq -c '.[]' does it for an array, jq -c . for spread-out objects)"
 
 
 class SourceUnreadableError(ValueError):
@@ -18,32 +22,19 @@ class SourceUnreadableError(ValueError):
         self.row = row
 
 
-def locate_broken_line(path: Path, kind: str, separator: str) -> tuple[int | None, str | None]:
-    """(row, reason) of the first broken row of a text file; (None, None) where none can be told."""
+def no_such_column(column: str, ours: str, names: Sequence[str]) -> str:
+    """What to say of a mapped column that a file lacks: which columns it has, quoted where blanks could hide."""
+    shown = ", ".join(name if name.isidentifier() else repr(name) for name in names[:_MOST_NAMED])
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return f"the file has no column {column} (mapped to {ours}); it has {shown or 'none'}{more}"
+
+
+def locate_broken_line(path: Path, kind: str) -> tuple[int | None, str | None]:
+    """(row, reason) of the first broken line of JSON; (None, None) where none can be found."""
     try:
-        if kind == "csv":
-            return _broken_csv(path, separator)
-        if kind == "jsonl":
-            return _broken_json(path)
-    except (OSError, UnicodeDecodeError, csv.Error, RecursionError) as broken:
+        return _broken_json(path) if kind == "jsonl" else (None, None)
+    except (OSError, UnicodeDecodeError, RecursionError) as broken:
         return None, str(broken)
-    return None, None
-
-
-def _broken_csv(path: Path, separator: str) -> tuple[int | None, str | None]:
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.reader(file, delimiter=separator, strict=True)
-        header = next(rows, None)
-        if header is None:
-            return None, "the file is empty: not even a header"
-        row = 0
-        try:
-            for row, fields in enumerate(rows, start=1):
-                if len(fields) > len(header):
-                    return row, f"{len(fields)} fields where the header has {len(header)}"
-        except csv.Error as broken:
-            return row + 1, str(broken)
-    return None, None
 
 
 def _broken_json(path: Path) -> tuple[int | None, str | None]:
@@ -52,9 +43,9 @@ def _broken_json(path: Path) -> tuple[int | None, str | None]:
             try:
                 parsed = json.loads(line, parse_constant=_no_number)
             except ValueError as broken:
-                return row, f"not a line of JSON: {broken}"
+                return row, f"not a line of JSON: {broken}{_ONE_A_LINE if line.lstrip()[:1] in '[{' else ''}"
             if not isinstance(parsed, dict):
-                return row, "a line of JSON, but not an object"
+                return row, f"a line of JSON, but not an object{_ONE_A_LINE if isinstance(parsed, list) else ''}"
     return None, None
 
 

@@ -21,8 +21,9 @@ from recsys_assets.interactions.contract import (
     judge_volume,
     missing_columns,
 )
+from recsys_assets.interactions.files.opening import ROW
 from recsys_assets.interactions.formats import SourceUnreadableError
-from recsys_assets.interactions.reader import ROW, SourceMissingError, event_span, read_raw
+from recsys_assets.interactions.reader import SourceMissingError, event_span, read_file
 from recsys_assets.interactions.sources import SourceFile, Span, covered_days, local_copy
 from recsys_assets.settings import DataSettings
 
@@ -105,7 +106,10 @@ def read_spans(data: DataSettings, files: Sequence[SourceFile], known: dict[str,
     for file in files:
         if file.day is None and file.digest not in known:
             with local_copy(file.path) as path:
-                known[file.digest] = event_span(path, data.interactions)
+                try:
+                    known[file.digest] = event_span(path, data.interactions)
+                except SourceUnreadableError:
+                    known[file.digest] = None
 
 
 def _read_and_judge(data: DataSettings, file: SourceFile, intake: Intake, now: datetime) -> pl.DataFrame | None:
@@ -115,11 +119,12 @@ def _read_and_judge(data: DataSettings, file: SourceFile, intake: Intake, now: d
     start, end = (None, None) if whole else (intake.days[0], intake.days[-1] + timedelta(days=1))
     try:
         with local_copy(file.path) as path:
-            raw = read_raw(path, source, start=start, end=end, now=now)
+            read = read_file(path, source, start=start, end=end, now=now)
     except SourceUnreadableError as broken:
         _blame(intake, [Violation(file.path, Rule.UNREADABLE, str(broken), row=broken.row)])
         return None
-    if lacking := missing_columns(raw.columns, source, file.path):
+    raw = read.rows
+    if lacking := missing_columns(raw.columns, source, file.path, read.names):
         _blame(intake, lacking)
         return None
     rows, found = judge_rows(raw, source, data, file=file.path, day=file.day, now=now)

@@ -5,7 +5,6 @@ Here: cheap looks at a file's outside. Not here: its rows (contract.py), or wher
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Sequence
@@ -14,29 +13,14 @@ from typing import Any, Final
 
 import polars as pl
 
+from recsys_assets.interactions.files.unpacking import FEW_BYTES, MOST_PACKED
 from recsys_assets.interactions.formats import SourceUnreadableError
 
-# A reader would unpack these by itself, however large they are inside.
-_PACKED: Final = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
-# Real events take some bytes each, and pack to a tenth or so.
+# Real events take some bytes each.
 _FEW_ROWS: Final = 1_000_000
-_FEW_BYTES: Final = 1 << 28
-_MOST_PACKED: Final = 200
+# From here on a float names more than one whole number.
+_EXACT: Final = 2**53
 _MAX_SHOWN: Final = 60
-
-
-def check_outside(path: Path, kind: str, separator: str, columns: Sequence[str]) -> None:
-    """Raise SourceUnreadableError for a file of which not even the rows should be read. `columns` are those wanted."""
-    if kind == "parquet":
-        _check_parquet(path)
-        return
-    with path.open("rb") as file:
-        start = file.read(4)
-    for magic, name in _PACKED.items():
-        if start.startswith(magic):
-            raise SourceUnreadableError(f"packed with {name}: unpack it first, so that its size is seen")
-    if kind == "csv":
-        _check_header(path, separator, columns)
 
 
 def check_json_lines(path: Path, columns: Sequence[str], texts: Sequence[str]) -> None:
@@ -60,8 +44,8 @@ def check_json_lines(path: Path, columns: Sequence[str], texts: Sequence[str]) -
             raise SourceUnreadableError(fault, row=row)
 
 
-def _check_parquet(path: Path) -> None:
-    """A few kilobytes may claim a thousand million rows. Only the footer is read."""
+def check_parquet(path: Path) -> int:
+    """The rows that the footer names. A few kilobytes may claim a thousand million, or to unpack to a disk full."""
     import pyarrow  # type: ignore[import-untyped]
     import pyarrow.parquet  # type: ignore[import-untyped]
 
@@ -74,16 +58,13 @@ def _check_parquet(path: Path) -> None:
         raise SourceUnreadableError(f"parquet: {str(broken).splitlines()[0]}") from broken
     if footer.num_rows > max(_FEW_ROWS, size):
         raise SourceUnreadableError(f"claims {footer.num_rows} rows in {size} bytes")
-    if unpacked > max(_FEW_BYTES, size * _MOST_PACKED):
+    if unpacked > max(FEW_BYTES, size * MOST_PACKED):
         raise SourceUnreadableError(f"claims to unpack {size} bytes to {unpacked}")
+    return int(footer.num_rows)
 
 
-def _check_header(path: Path, separator: str, columns: Sequence[str]) -> None:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            header = next(csv.reader(file, delimiter=separator), [])
-    except (UnicodeDecodeError, csv.Error):
-        return  # the reader tells it, and where
+def check_header(header: Sequence[str], columns: Sequence[str]) -> None:
+    """Raise SourceUnreadableError for a wanted column that stands twice: nobody could say which one is meant."""
     for name in columns:
         if header.count(name) > 1:
             raise SourceUnreadableError(f"column {name} stands twice in the header")
@@ -115,7 +96,7 @@ class _Pairs(list[tuple[str, Any]]):
 
 def _is_plain(value: object) -> bool:
     if isinstance(value, float):
-        return value.is_integer()
+        return value.is_integer() and abs(value) < _EXACT
     return value is None or isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
 
 

@@ -16,6 +16,9 @@ from recsys_assets.settings import TimeUnit
 _PER_SECOND: Final = {"s": 1, "ms": 1_000, "us": 1_000_000}
 # Beyond the year 9999 a number is not a time in this unit (and microseconds would overflow soon after).
 _LAST_SECOND: Final = 253_402_300_800
+# 1990 to 2100: a number of seconds between these is likely to be meant as a time.
+_HINT_FROM: Final = 631_152_000
+_HINT_TO: Final = 4_102_444_800
 # What no request could ever name: signs that cannot be seen, blanks at an end, or more than MAX_ID_LENGTH.
 _NOT_AN_ID: Final = r"[\p{C}\p{Zl}\p{Zp}\u{a0}\u{1680}\u{2000}-\u{200a}\u{202f}\u{205f}\u{3000}]|^ | $"
 MAX_ID_LENGTH: Final = 256
@@ -32,7 +35,7 @@ def to_id(name: str, dtype: pl.DataType | None) -> pl.Expr:
         text = column.cast(pl.String)
         fit = (text != "") & (text.str.len_chars() <= MAX_ID_LENGTH) & ~text.str.contains(_NOT_AN_ID)
         return pl.when(fit).then(text).alias(name)
-    if dtype.is_integer():
+    if dtype.is_integer() or (isinstance(dtype, pl.Decimal) and dtype.scale == 0):
         return column.cast(pl.String).alias(name)
     if dtype.is_float():
         # Whole numbers with a gap come as floats out of many tools.
@@ -69,9 +72,14 @@ def to_number(name: str, dtype: pl.DataType | None) -> pl.Expr:
 
 
 def to_text(name: str, dtype: pl.DataType | None) -> pl.Expr:
-    """A text as it is."""
+    """A text as it is; whole numbers without a fraction, as in `to_id`, and not-a-number is null."""
     if dtype is None or dtype.is_nested():
         return pl.lit(None, pl.String).alias(name)
+    if dtype.is_float():
+        column = pl.col(name).fill_nan(None)
+        whole = column.is_finite() & (column == column.round(0)) & (column.abs() < 2**53)
+        digits = pl.when(whole).then(column).cast(pl.Int64, strict=False).cast(pl.String)
+        return pl.coalesce(digits, column.cast(pl.String)).alias(name)
     return pl.col(name).cast(pl.String, strict=False).alias(name)
 
 
@@ -94,6 +102,24 @@ def within(
     return time.is_null() | _between(time, low, high, now)
 
 
+def time_hint(given: object, unit: TimeUnit) -> str:
+    """For a value that is no time of the source in its unit: the unit in which it would be one, or what is taken."""
+    try:
+        number = float(str(given))
+    except ValueError:
+        if unit != "iso":
+            return " (a text: `time_unit: iso` reads dates such as 2026-03-01T00:05:00Z)"
+        return " (taken are 2026-03-01T00:05:00Z, with a blank for T, and Z, UTC, GMT or an offset such as +01:00)"
+    for other, per_second in _PER_SECOND.items():
+        seconds = number / per_second
+        if other != unit and _HINT_FROM <= seconds < _HINT_TO:
+            at = datetime.fromtimestamp(seconds, UTC)
+            return f" (with `time_unit: {other}` it would be {at:%Y-%m-%d %H:%M} UTC)"
+    if _HINT_FROM <= number / 1_000_000_000 < _HINT_TO:
+        return " (it looks like nanoseconds: divide by 1000 and set `time_unit: us`)"
+    return ""
+
+
 def _between(time: pl.Expr, low: object, high: object, now: object) -> pl.Expr:
     inside = pl.lit(True)
     if low is not None:
@@ -108,11 +134,14 @@ def _number(at: datetime, unit: str) -> int:
 
 
 def _iso(column: pl.Expr) -> pl.Expr:
-    """ISO 8601 with or without time, seconds, fraction and offset; without an offset it is UTC."""
+    """ISO 8601 with or without time, seconds, fraction and offset; without an offset it is UTC. The offset may be
+    written Z, UTC, GMT, +01:00, +0100 or +01, with a blank before it or without."""
     text = (
         column.str.strip_chars()
+        .str.replace(r"(?i)^(.*\d) ?(?:utc|gmt|z)$", "${1}Z")
+        .str.replace(r"(\d) ([+-]\d\d:?(?:\d\d)?)$", "${1}${2}")
         .str.replace(r"^(\d{4}-\d\d-\d\d) ", "${1}T")
-        .str.replace(r"^(\d{4}-\d\d-\d\d)$", "${1}T00:00:00")
+        .str.replace(r"^(\d{4}-\d\d-\d\d)(Z?)$", "${1}T00:00:00${2}")
         .str.replace(r"(T\d\d:\d\d)($|Z|[+-])", "${1}:00${2}")
         .str.replace(r"([+-]\d\d):?(\d\d)?$", "${1}:${2}")
         .str.replace(r"([+-]\d\d):$", "${1}:00")

@@ -20,7 +20,7 @@ from recsys_assets.interactions.contract import (
     judge_volume,
     missing_columns,
 )
-from recsys_assets.interactions.reader import ROW
+from recsys_assets.interactions.files.opening import ROW
 from recsys_assets_tests.interactions.sources import MONDAY, NOW, TUESDAY, csv_source, data_settings
 
 GOOD = ("007", "x1", "2024-01-01T10:00:00Z", "4")
@@ -110,8 +110,8 @@ def test_many_bad_rows_are_counted_and_the_first_ones_named() -> None:
 
 def test_a_missing_column_is_named_as_the_file_should_have_it() -> None:
     source = csv_source()
-    assert missing_columns(list(source.columns), source, "a.csv") == []
-    assert [(v.rule, v.column) for v in missing_columns(["user_id", "item_id", "value"], source, "a.csv")] == [
+    assert missing_columns(list(source.columns), source, "a.csv", ["who"]) == []
+    assert [(v.rule, v.column) for v in missing_columns(["user_id", "item_id", "value"], source, "a.csv", [])] == [
         (Rule.SCHEMA, "when")
     ]
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from recsys_assets.columns import INTERACTIONS
+from recsys_assets.interactions.files.opening import ROW
 from recsys_assets.interactions.formats import SourceUnreadableError
 from recsys_assets.interactions.reader import (
-    ROW,
     SourceMissingError,
     canonical,
     event_span,
@@ -132,7 +132,8 @@ def test_a_truncated_parquet_file_is_unreadable_and_has_no_span(tmp_path: Path) 
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(SourceUnreadableError):
         read_raw(path, PLAIN)
-    assert event_span(path, PLAIN) is None
+    with pytest.raises(SourceUnreadableError):
+        event_span(path, PLAIN)
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv"])

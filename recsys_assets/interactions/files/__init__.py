@@ -1,0 +1,1 @@
+"""What a file holds before anybody believes a reader: its bytes unpacked, its records counted, its columns named."""
