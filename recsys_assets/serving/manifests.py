@@ -11,11 +11,10 @@ from typing import Any, Final
 from recsys_assets.platform.interface import INFERENCE_SERVICE, MODEL_VERSION_ANNOTATION
 from recsys_assets.records import ModelVersion
 from recsys_assets.serving.faults import FAULTS
-from recsys_assets.serving.pods import Pod
+from recsys_assets.serving.pods import CONTAINER_PORT, Pod
 
 DEPLOYMENT_MODE: Final = "serving.kserve.io/deploymentMode"
 READY_PATH: Final = "/v2/health/ready"
-CONTAINER_PORT: Final = 8080
 # Kubernetes fills `$(PORT)` in from `env`; the local platform fills in the port it chose.
 PORT: Final = "PORT"
 EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - a pod's own network; policies say who may come

@@ -20,6 +20,14 @@ USER_ID: Final = 10_001
 CACHE: Final = PurePosixPath("/var/run/recsys/bundle")
 KEYS: Final = PurePosixPath("/etc/recsys/keys")
 POD_NAME: Final = "POD_NAME"
+CONTAINER_PORT: Final = 8080
+# Istio's agent gives out the server's numbers with its own (port 15020) only where the pod names them when it is
+# injected; a Prometheus that looks for annotations finds them by the same ones outside the mesh.
+SCRAPED: Final = {
+    "prometheus.io/scrape": "true",
+    "prometheus.io/port": str(CONTAINER_PORT),
+    "prometheus.io/path": "/metrics",
+}
 # Requests that this one version answered, by all of its replicas; probes of our own are none.
 _REQUESTS: Final = 'sum(rate(recsys_requests_total{model="%s",model_version="%s",variant!="direct"}[1m]))'
 
@@ -96,6 +104,7 @@ def _pod(model: ModelVersion, kubernetes: KubernetesSettings) -> dict[str, Any]:
     same = {"matchLabels": {"serving.kserve.io/inferenceservice": model.service_name}}
     pulled = [{"name": name} for name in kubernetes.image_pull_secrets]
     return {
+        "annotations": dict(SCRAPED),
         "serviceAccountName": kubernetes.service_accounts.model,
         # It asks the cluster nothing, so that nobody who breaks into it can.
         "automountServiceAccountToken": False,
@@ -136,7 +145,7 @@ def _resources(sizes: Resources) -> dict[str, Any]:
 
 def _startup(seconds: float) -> dict[str, Any]:
     return {
-        "httpGet": {"path": "/v2/health/ready", "port": 8080},
+        "httpGet": {"path": "/v2/health/ready", "port": CONTAINER_PORT},
         "periodSeconds": 1,
         "timeoutSeconds": 2,
         "failureThreshold": max(30, round(seconds)),

@@ -57,10 +57,21 @@ def test_on_one_machine_there_is_no_pod(settings: Settings) -> None:
 def test_our_rules_and_kubernetes_own_schema_of_a_pod_accept_it(on_cluster: Settings) -> None:
     made = manifest(on_cluster)
     assert check_manifest(made) == ("InferenceService", "recommender-v12")
-    ours = {"minReplicas", "maxReplicas", "deploymentStrategy"}
+    ours = {"minReplicas", "maxReplicas", "deploymentStrategy", "annotations"}
     spec = {key: value for key, value in predictor(made).items() if key not in ours}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": spec}
     kubernetes_validate.validate(pod, "1.36", strict=True)
+
+
+def test_a_pod_says_where_its_numbers_are_so_that_istios_agent_gives_them_out(on_cluster: Settings) -> None:
+    """Injected without these annotations, the agent's port 15020 has the sidecar's numbers only, and the server's own
+    port takes nobody without a certificate: `recsys_requests_total` would reach no Prometheus."""
+    made = manifest(on_cluster)
+    named = predictor(made)["annotations"]
+    [port] = container(made)["ports"]
+    assert named["prometheus.io/scrape"] == "true"
+    assert named["prometheus.io/port"] == str(port["containerPort"])
+    assert named["prometheus.io/path"] == "/metrics"
 
 
 def test_the_server_reads_its_arguments_and_finds_bundle_keys_store_and_its_own_name(
