@@ -5,6 +5,7 @@ Here: the names that are in use, and what is wrong with given ones. Not here: re
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -36,8 +37,15 @@ def age_name(name: str) -> str:
 
 
 def one_hot_name(attribute: str, value: str) -> str:
-    """The feature of one category value."""
-    return plain_name(f"{attribute}_is_{value}")
+    """The feature of one category value. Where a character had to be replaced, a digest of the value follows: without
+    it `a|b`, `a b` and `a_b`, and all values in other scripts, would be one feature."""
+    plain = plain_name(f"{attribute}_is_{value}")
+    return plain if plain_name(value) == value else f"{plain}_{hashlib.sha256(value.encode()).hexdigest()[:8]}"
+
+
+def _values_of(attribute: str) -> str:
+    """How the feature of every value of it begins."""
+    return plain_name(f"{attribute}_is_")
 
 
 def wrong_names(kinds: Mapping[str, str]) -> list[str]:
@@ -80,5 +88,5 @@ def _twice(kinds: Mapping[str, str]) -> Iterator[str]:
 
 def _like_a_value(kinds: Mapping[str, str]) -> Iterator[str]:
     for (name, kind), (other, other_kind) in permutations(kinds.items(), 2):
-        if other_kind in _TEXTS and _feature(name, kind).lower().startswith(one_hot_name(other, "").lower()):
-            yield f"{name!r} looks like a value of {other!r}, whose features are {one_hot_name(other, '...')}"
+        if other_kind in _TEXTS and _feature(name, kind).lower().startswith(_values_of(other).lower()):
+            yield f"{name!r} looks like a value of {other!r}, whose features are {_values_of(other)}..."

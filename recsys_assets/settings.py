@@ -124,7 +124,7 @@ class Attribute(_Section):
 
     column: str
     kind: AttributeKind
-    separator: str = "|"
+    separator: str = Field(default="|", min_length=1)
     time_unit: TimeUnit = "iso"
 
 

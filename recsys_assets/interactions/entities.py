@@ -9,10 +9,12 @@ from pathlib import Path
 
 import polars as pl
 
+from recsys_assets.interactions.attributes import EXPECTED, attribute, known_lists
+from recsys_assets.interactions.files.json_values import check_single, list_columns
 from recsys_assets.interactions.files.opening import ROW, open_file
 from recsys_assets.interactions.formats import SourceUnreadableError
-from recsys_assets.interactions.values import to_id, to_number, to_text, to_time
-from recsys_assets.settings import Attribute, EntitySource
+from recsys_assets.interactions.values import to_id
+from recsys_assets.settings import EntitySource
 
 
 class EntitiesBrokenError(ValueError):
@@ -28,12 +30,12 @@ def read_entities(path: Path, source: EntitySource, id_name: str) -> pl.DataFram
     frame = raw.select(
         pl.col(ROW),
         to_id(source.id_column, types[source.id_column]).alias(id_name),
-        *(_attribute(name, each, types[each.column]) for name, each in source.attributes.items()),
+        *(attribute(name, each, types[each.column]) for name, each in source.attributes.items()),
     )
     errors = [*_lost(raw, frame, source, id_name), *_conflicts(frame, id_name)]
     if errors:
         raise EntitiesBrokenError(f"{path}: " + "; ".join(errors))
-    return frame.drop(ROW).unique(maintain_order=True)
+    return known_lists(frame.drop(ROW)).unique(maintain_order=True)
 
 
 def _read(path: Path, source: EntitySource) -> pl.DataFrame:
@@ -42,47 +44,37 @@ def _read(path: Path, source: EntitySource) -> pl.DataFrame:
         with open_file(path, source, wanted, [source.id_column]) as file:
             if lacking := [name for name in wanted if name not in file.names]:
                 raise EntitiesBrokenError(f"{path}: no column {', '.join(lacking)}; it has {', '.join(file.names)}")
-            return file.collect(file.lazy.select(ROW, *wanted))
+            frame = file.collect(file.lazy.select(ROW, *wanted))
+            return frame if file.json_lines is None else _parsed_lists(frame, file.json_lines, source)
     except SourceUnreadableError as broken:
         where = f"row {broken.row}: " if broken.row is not None else ""
         raise EntitiesBrokenError(f"{path}: cannot be read: {where}{broken}") from broken
 
 
-def _attribute(name: str, attribute: Attribute, dtype: pl.DataType) -> pl.Expr:
-    column = attribute.column
-    if attribute.kind == "number":
-        return to_number(column, dtype).alias(name)
-    if attribute.kind == "time":
-        return to_time(column, dtype, attribute.time_unit).alias(name)
-    if attribute.kind == "categories":
-        return _categories(column, dtype, attribute.separator).alias(name)
-    return to_text(column, dtype).alias(name)
-
-
-def _categories(column: str, dtype: pl.DataType, separator: str) -> pl.Expr:
-    """A list of strings, never null: nothing known is the empty list."""
-    if isinstance(dtype, pl.List | pl.Array):
-        found = pl.col(column).cast(pl.List(pl.String))
-    else:
-        found = pl.col(column).cast(pl.String).str.split(separator)
-    kept = found.list.eval(pl.element().str.strip_chars()).list.eval(pl.element().filter(pl.element() != ""))
-    return kept.fill_null(pl.lit([], pl.List(pl.String)))
+def _parsed_lists(frame: pl.DataFrame, path: Path, source: EntitySource) -> pl.DataFrame:
+    """Of JSON lines: columns of categories with their lists, which the reader gave as texts; no other is a list."""
+    lists = {each.column: each.separator for each in source.attributes.values() if each.kind == "categories"}
+    there = {column: separator for column, separator in lists.items() if column in frame.columns}
+    check_single(path, [name for name in frame.columns if name not in there])
+    return frame.with_columns(list_columns(path, there)) if there else frame
 
 
 def _lost(raw: pl.DataFrame, frame: pl.DataFrame, source: EntitySource, id_name: str) -> list[str]:
     """Rows without an id, and numbers or times that are none."""
     errors = [f"row {row}, column {source.id_column}: no identifier" for row in _rows(frame, frame[id_name].is_null())]
     for name, each in source.attributes.items():
-        if each.kind in {"number", "time"}:
-            given = raw[each.column].cast(pl.String, strict=False).fill_null("") != ""
-            lost = given & frame[name].is_null()
-            if each.kind == "number":
-                lost = lost | frame[name].is_infinite().fill_null(False)
-            shown = raw.filter(lost)[each.column].head(5).to_list()
-            rows = _rows(frame, lost)
-            errors += [
-                f"row {r}, column {each.column}: not a {each.kind}, got {v!r}" for r, v in zip(rows, shown, strict=True)
-            ]
+        given = raw[each.column].is_not_null()
+        if raw.schema[each.column] == pl.String:
+            given = given & (raw[each.column].str.strip_chars() != "").fill_null(False)
+        elif raw.schema[each.column].is_float():
+            given = given & raw[each.column].is_not_nan().fill_null(False)
+        lost = given & frame[name].is_null()
+        if each.kind == "number":
+            lost = lost | frame[name].is_infinite().fill_null(False)
+        shown = raw.filter(lost)[each.column].head(5).to_list()
+        reason = EXPECTED.get(each.kind, f"not a {each.kind}")
+        rows = _rows(frame, lost)
+        errors += [f"row {r}, column {each.column}: {reason}, got {v!r}" for r, v in zip(rows, shown, strict=True)]
     return errors
 
 

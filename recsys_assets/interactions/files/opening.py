@@ -45,13 +45,15 @@ _OUR_FAULT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, err
 class OpenFile:
     """A lazy frame of all columns with ROW, the columns' names, and how many rows the file holds.
 
-    `filler` counts blank lines at the end, of which the CSV reader makes rows.
+    `filler` counts blank lines at the end, of which the CSV reader makes rows. `json_lines` is the plain file, where it
+    is one of JSON lines.
     """
 
     lazy: pl.LazyFrame
     names: tuple[str, ...]
     rows: int
     filler: int = 0
+    json_lines: Path | None = None
 
     def collect(self, lazy: pl.LazyFrame, keep: pl.Expr | None = None) -> pl.DataFrame:
         """The rows of `lazy` (this file's, with ROW) that `keep` chooses. Raises SourceUnreadableError where the
@@ -126,7 +128,7 @@ def _json_lines(path: Path, columns: Sequence[str], texts: Sequence[str]) -> Ope
     schema = {name: pl.String for name in columns if name in there} or {columns[0]: pl.String}
     check_json_lines(path, columns, texts)
     lazy = pl.scan_ndjson(path, schema=schema, row_index_name=ROW, row_index_offset=1)
-    return OpenFile(lazy, tuple(there), rows)
+    return OpenFile(lazy, tuple(there), rows, json_lines=path)
 
 
 def _names(lazy: pl.LazyFrame) -> tuple[str, ...]:
