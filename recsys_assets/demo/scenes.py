@@ -46,7 +46,7 @@ def first_release(stage: Stage) -> list[Claim]:
     catalogued = stage.run_job("catalogue")
     released = stage.run_job("release")
     champion = world.champion(stage)
-    answer = world.ask(stage) if champion else None
+    answer = world.answer_of(stage, champion) if champion else None
     return [
         Claim(f"{world.rows(stage):,} interactions became features", ingested.success and catalogued.success),
         _succeeded("the first model passed the floors and every check", released),
@@ -97,7 +97,7 @@ def poisoned_day(stage: Stage) -> list[Claim]:
         Claim("not one of its rows was stored, so nothing was trained on it", stored == 0),
         Claim(
             "no model was trained meanwhile and the champion served on",
-            world.versions(stage) == versions and world.answered_by(world.ask(stage), champion),
+            world.versions(stage) == versions and world.answered_by(world.answer_of(stage, champion), champion),
         ),
         Claim("the repaired file of the same day was taken", repaired.success),
     ]

@@ -5,9 +5,10 @@ Here: reading only. Not here: any change, any expectation.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 import httpx
 import polars as pl
@@ -20,6 +21,8 @@ from recsys_assets.resources.tables import TablesResource
 from recsys_assets.rollout.ledger import Audience, ReleaseRow
 
 Answer = Mapping[str, Any]
+# A gateway that has not answered by then hangs; on an idle machine it takes some milliseconds.
+HANG_SECONDS: Final = 60.0
 
 
 def champion(stage: Stage) -> str | None:
@@ -42,13 +45,21 @@ def split(stage: Stage) -> dict[str, int]:
     return {host.rpartition("-v")[2]: weight for host, weight in shares.items() if weight}
 
 
+def answer_of(stage: Stage, version: str | None) -> Answer | None:
+    """What the gateway answers to real requests, once this version does; what it answered last where that hangs."""
+    deadline = time.monotonic() + HANG_SECONDS
+    while not answered_by(answer := ask(stage), version) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return answer
+
+
 def ask(stage: Stage) -> Answer | None:
     """One real request through the gateway; None when it gives no answer."""
     serving = stage.settings.serving
     url = f"http://{serving.host}:{serving.gateway_port}/v1/models/{stage.settings.model_name}:predict"
     body = {"instances": [{"user_id": "1", "k": 3}]}
     try:
-        response = httpx.post(url, json=body, headers={"x-user-id": "a-visitor"}, timeout=10)
+        response = httpx.post(url, json=body, headers={"x-user-id": "a-visitor"}, timeout=HANG_SECONDS)
     except httpx.HTTPError:
         return None
     return response.json()["predictions"][0] if response.status_code == 200 else None
