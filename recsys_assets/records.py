@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 Variant = Literal["stable", "canary", "shadow"]
 
@@ -92,6 +92,8 @@ class Verdict(_Record):
     """The outcome of one gate for one exact model version, with the numbers it stands on.
 
     `futile`: INCONCLUSIVE, and a PASS has become improbable. It says nothing of harm.
+    `basis`: what an INCONCLUSIVE verdict was looked for in. Only in `enough` data could harm have been shown; `none`
+    means that the sources could not be read at all.
     """
 
     check: str
@@ -100,6 +102,7 @@ class Verdict(_Record):
     reason: str
     measurements: tuple[Measurement, ...] = ()
     futile: bool = False
+    basis: Literal["enough", "too_little", "none"] = "enough"
 
     @property
     def passed(self) -> bool:
@@ -116,6 +119,12 @@ class TrafficSplit(_Record):
 
 
 ENGAGEMENT = "engagement"
+# The largest share, in basis points, of a canary that is still compared: half of the users. Beyond it each further user
+# who sees the canary tells less about it than the one before, and at 10,000 nothing is compared (docs/statistics.md).
+MAX_COMPARED_BP: Final = 5_000
+# The validation context of a plan that was promised before this rule: it can be read, so that its release can be ended.
+# No share beyond MAX_COMPARED_BP is written for it either (AnalysisPlan.share_bp).
+AS_STORED: Final = {"as_stored": True}
 
 
 class _Promise(_Record):
@@ -149,13 +158,14 @@ class LatencyLimit(_Promise):
 class AnalysisPlan(_Promise):
     """What was promised before the first user saw the canary; it is never changed afterwards.
 
-    `steps_bp` are canary weights in basis points; `margin` is the largest relative loss of the metric that is
-    acceptable (0.1 = 10 % of the stable mean); `alpha` is the error rate of each one-sided sequential bound.
-    `metrics` are judged besides `metric`, each with its own margin; one of the same name says what `metric` is.
-    `power`: a release whose truth is no loss at all is to pass with this probability, and one that no longer can is
-    stopped as futile; None never stops for that. `history_seconds`: how far before the release a visitor's acts are
-    looked up, to tell busy visitors from others; 0 looks up nothing. `max_error_rate_ratio` is a limit besides
-    `max_error_rate_increase`; `latency_limits` are limits besides `max_p99_ratio`.
+    `steps_bp` are canary weights in basis points, each larger than the one before and none larger than
+    MAX_COMPARED_BP: all users come after the last one, and only when every verdict passed. `margin` is the largest
+    relative loss of the metric that is acceptable (0.1 = 10 % of the stable mean); `alpha` is the error rate of each
+    one-sided sequential bound. `metrics` are judged besides `metric`, each with its own margin; one of the same name
+    says what `metric` is. `power`: a release whose truth is no loss at all is to pass with this probability, and one
+    that no longer can is stopped as futile; None never stops for that. `history_seconds`: how far before the release a
+    visitor's acts are looked up, to tell busy visitors from others; 0 looks up nothing. `max_error_rate_ratio` is a
+    limit besides `max_error_rate_increase`; `latency_limits` are limits besides `max_p99_ratio`.
     """
 
     metric: str = ENGAGEMENT
@@ -180,9 +190,15 @@ class AnalysisPlan(_Promise):
 
     @field_validator("steps_bp")
     @classmethod
-    def _steps_ascend(cls, steps: tuple[int, ...]) -> tuple[int, ...]:
+    def _steps_ascend_while_there_is_a_comparison(cls, steps: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
         if any(later <= earlier for earlier, later in pairwise(steps)):
             raise ValueError("must ascend: each step shows the canary to more users than the one before")
+        if steps[-1] > MAX_COMPARED_BP and not (info.context or {}).get("as_stored"):
+            raise ValueError(
+                f"the last step is {steps[-1]}, at most {MAX_COMPARED_BP} is allowed: beyond half of the users stable "
+                f"has too few left to compare with. End with {MAX_COMPARED_BP} or less; all users follow by themselves "
+                "once every verdict has passed"
+            )
         return steps
 
     @model_validator(mode="after")
@@ -193,6 +209,15 @@ class AnalysisPlan(_Promise):
         if self.metric not in {ENGAGEMENT, *names}:
             raise ValueError(f"metric {self.metric!r} is neither {ENGAGEMENT!r} nor one of metrics: {names}")
         return self
+
+    def share_bp(self, step: int) -> int:
+        """The canary's share in this step, whatever an old plan says."""
+        return min(self.steps_bp[step], MAX_COMPARED_BP)
+
+    @property
+    def last_share_bp(self) -> int:
+        """The largest share that the canary has before every verdict passed."""
+        return self.share_bp(len(self.steps_bp) - 1)
 
     @property
     def all_metrics(self) -> tuple[MetricPlan, ...]:

@@ -22,6 +22,8 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         "rollout",
         {
             "phases": "guards_phases phases futility",
+            "shares": "shares",
+            "found_split": "shares route",
             "denials": "denials",
         },
     ),

@@ -46,10 +46,18 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Truth:
-    """How the canary differs: `loss` of clicks (0.1 = one in ten is not made), and how many times the failures."""
+    """How the canary differs: `loss` of clicks (0.1 = one in ten is not made), and how many times the failures.
+
+    A negative loss is a gain: at -0.2 the canary's visitors click 1.2 times as much, since stable's leave out a sixth.
+    """
 
     loss: float = 0.0
     errors: float = 1.0
+
+    def lost(self, canary: NDArray[np.bool_]) -> Floats:
+        """The share of clicks that is not made in each request's arm."""
+        lost: Floats = np.where(canary, max(self.loss, 0.0), max(-self.loss, 0.0) / (1.0 - min(self.loss, 0.0)))
+        return lost
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def see(crowd: Crowd, truth: Truth) -> Seen:
     np.minimum.at(first, crowd.visitor[~failed], crowd.at[~failed])
     end = first + crowd.traffic.window_seconds
     owner = crowd.visitor[crowd.click_request]
-    made = ~failed[crowd.click_request] & ~(canary[crowd.click_request] & (crowd.spared < truth.loss))
+    made = ~failed[crowd.click_request] & (crowd.spared >= truth.lost(canary[crowd.click_request]))
     in_time = made & (crowd.click_at <= end[owner])
     pairs = np.unique(owner[in_time] * 100 + crowd.click_item[in_time])
     outcome = np.bincount(pairs // 100, minlength=len(first)).astype(float)

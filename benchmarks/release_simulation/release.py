@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,12 +21,13 @@ from benchmarks.release_simulation.crowd import TOP_K, Crowd, Truth
 from benchmarks.release_simulation.source import CANARY, HISTORY_SECONDS, STABLE, T0, Rows, moment
 from recsys_assets.platform.interface import ANY, INFERENCE_SERVICE
 from recsys_assets.platform.local.store import ManifestStore
-from recsys_assets.records import AnalysisPlan, Decision, ModelVersion, Outcome, Phase, Verdict
-from recsys_assets.rollout.act import read_state
+from recsys_assets.records import MAX_COMPARED_BP, AnalysisPlan, Decision, ModelVersion, Outcome, Phase, Verdict
+from recsys_assets.rollout.act import read_state, rewrite
 from recsys_assets.rollout.desk import Desk
 from recsys_assets.rollout.evidence import QUALITY
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.rollout.outcomes import ALL_BP
+from recsys_assets.rollout.route import RouteState
 from recsys_assets.rollout.start import open_release
 from recsys_assets.rollout.tick import tick
 from recsys_assets_tests.rollout.aliases import Aliases
@@ -46,6 +48,8 @@ PLAN = AnalysisPlan(
     max_degraded_rate_increase=0.05,
     history_seconds=HISTORY_SECONDS,
 )
+
+Seen = Callable[[Decision, RouteState], None]
 
 
 @dataclass(frozen=True)
@@ -75,20 +79,33 @@ class Clock:
         return moment(self.seconds)
 
 
-def run(crowd: Crowd, truth: Truth, *, tick_seconds: float, plan: AnalysisPlan = PLAN) -> Ended:
-    """Open the release, look at every tick, and tell how it ended."""
+def run(
+    crowd: Crowd, truth: Truth, *, tick_seconds: float, plan: AnalysisPlan = PLAN, seen: Seen | None = None
+) -> Ended:
+    """Open the release, look at every tick, and tell how it ended. `seen` hears each decision and the route after it.
+
+    A plan that may not open a release any more is put onto the route of one that did, as an older product left it.
+    """
     shared = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None) as folder:
         rows, clock = Rows(crowd, truth), Clock(-20.0)
         desk = _desk(Path(folder), rows, clock)
-        open_release(desk, _model(STABLE), plan, actor="simulation")
+        open_release(desk, _model(STABLE), PLAN, actor="simulation")
         tick(desk, actor="simulation")
         clock.seconds = -10.0
+        _open(desk, plan)
+        return _watch(desk, rows, clock, tick_seconds, seen)
+
+
+def _open(desk: Desk, plan: AnalysisPlan) -> None:
+    if plan.steps_bp[-1] <= MAX_COMPARED_BP:
         open_release(desk, _model(CANARY), plan, actor="simulation")
-        return _watch(desk, rows, clock, tick_seconds)
+        return
+    state = open_release(desk, _model(CANARY), plan.model_copy(update={"steps_bp": (100,)}), actor="simulation")
+    rewrite(desk.platform, state, release=state.release.model_copy(update={"plan": plan}))
 
 
-def _watch(desk: Desk, rows: Rows, clock: Clock, tick_seconds: float) -> Ended:
+def _watch(desk: Desk, rows: Rows, clock: Clock, tick_seconds: float, seen: Seen | None) -> Ended:
     decided: dict[str, Any] = {}
     ticks = 0
     while True:
@@ -99,6 +116,8 @@ def _watch(desk: Desk, rows: Rows, clock: Clock, tick_seconds: float) -> Ended:
         ticks += 1
         state = read_state(desk.platform, desk.model_name)
         assert state is not None
+        if seen is not None:
+            seen(decision, state)
         if not decided and (decision.phase is Phase.BAKING or decision.phase.is_end):
             decided = _at_decision(decision, rows, clock)
         if state.phase.is_end:

@@ -95,7 +95,7 @@ class Rows:
         crowd = self.crowd
         low, high = np.searchsorted(crowd.click_at, [self.until, until])
         request = crowd.click_request[low:high]
-        made = self._answered[request] & ~(self.canary[request] & (crowd.spared[low:high] < self.truth.loss))
+        made = self._answered[request] & (crowd.spared[low:high] >= self.truth.lost(self.canary[request]))
         index = np.flatnonzero(made) + low
         index = np.concatenate((index, index[index % 50 == 0]))
         new = self._clicks[index].with_columns(

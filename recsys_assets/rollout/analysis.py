@@ -45,7 +45,7 @@ def quality(logs: Logs, scope: Scope, outcomes: Outcomes) -> Verdict:
     of 1 - power.
     """
     if why := unreadable(logs, scope, "exposures", "feedback"):
-        return verdict(QUALITY, scope, Outcome.INCONCLUSIVE, why)
+        return verdict(QUALITY, scope, Outcome.INCONCLUSIVE, why).model_copy(update={"basis": "none"})
     first, *others = scope.plan.all_metrics
     judged = [_judged(logs, scope, first, outcomes)]
     judged += [_judged(logs, scope, metric, visitor_outcomes(logs, scope, metric)) for metric in others]
@@ -57,7 +57,9 @@ def quality(logs: Logs, scope: Scope, outcomes: Outcomes) -> Verdict:
         return verdict(QUALITY, scope, Outcome.FAIL, said, *numbers)
     if unproven:
         found = verdict(QUALITY, scope, Outcome.INCONCLUSIVE, said, *numbers)
-        return found.model_copy(update={"futile": any(one.futile for one in unproven)})
+        too_little = any(one.too_little for one in judged)
+        changes = {"futile": any(one.futile for one in unproven), "basis": "too_little" if too_little else "enough"}
+        return found.model_copy(update=changes)
     return verdict(QUALITY, scope, Outcome.PASS, said, *numbers)
 
 

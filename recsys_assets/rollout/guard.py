@@ -32,7 +32,8 @@ from recsys_assets.rollout.guarding import Beat, guard_lock
 from recsys_assets.rollout.ledger import FROZEN, Ledger, open_ledger
 from recsys_assets.rollout.metrics import LogMetrics, MetricsSource
 from recsys_assets.rollout.outcomes import Scope
-from recsys_assets.rollout.route import RouteBroken, RouteState, stable_service
+from recsys_assets.rollout.route import RouteBroken, RouteState, planned_split, stable_service
+from recsys_assets.rollout.shares import overexposed
 
 __all__ = ["Post", "judge_breach", "main", "run", "watch"]
 
@@ -57,16 +58,35 @@ class Post:
 def watch(post: Post, *, full: bool = True) -> Decision | None:
     """Look once. The decision when weight was taken, or could not be because stable is broken too; else None.
 
-    First what the gateway alone tells; where that is no breach and a `full` look is due, quality and degraded answers.
+    First whether the route gives the canary more than was compared, whatever its phase; then what the gateway alone
+    tells; where that is no breach and a `full` look is due, quality and degraded answers.
     """
     state = read_state(post.platform, post.model_name)
-    if state is None or state.phase not in {Phase.CANARY, Phase.BAKING}:
+    if state is None or state.phase.is_end:
         return None
     now = post.clock()
+    if excess := overexposed(state.release, state.phase, state.split):
+        return _act(post, state, _withdrawal(post, state, excess), now)
+    if state.phase not in {Phase.CANARY, Phase.BAKING}:
+        return None
     decision = _judged(post, state, _gateway(post, state, now), now)
     if decision is None and full:
         decision = _judged(post, state, _full(post, state, now), now)
     return None if decision is None else _act(post, state, decision, now)
+
+
+def _withdrawal(post: Post, state: RouteState, excess: str) -> Decision:
+    """Take the weight that nobody compared; that is no verdict on the model. Not where stable could not take it."""
+    takes = _ready(post, state)
+    phase = Phase.HELD if takes else state.phase
+    return Decision(
+        release_id=state.release.release_id,
+        action="roll_back" if takes else "pause",
+        phase=phase,
+        step=state.step,
+        split=planned_split(state.release, phase, state.step) if takes else state.split,
+        reason=excess if takes else f"frozen, call a person: stable is not ready; {excess}",
+    )
 
 
 def _act(post: Post, state: RouteState, decision: Decision, now: datetime) -> Decision | None:

@@ -26,12 +26,14 @@ UNITS: Final = {"distinct_items": "items/visitor", "any_event": "share", "events
 
 @dataclass(frozen=True)
 class MetricJudged:
-    """What one metric says. `futile` is INCONCLUSIVE, and a PASS has become improbable."""
+    """What one metric says. `futile` is INCONCLUSIVE, and a PASS has become improbable; `too_little` is INCONCLUSIVE,
+    and even harm could not have been shown."""
 
     outcome: Outcome
     reason: str
     numbers: tuple[Measurement, ...]
     futile: bool = False
+    too_little: bool = False
 
 
 def quality_scores(outcomes: Outcomes, *, factor: float) -> Scores:
@@ -80,14 +82,16 @@ def judge_metric(scope: Scope, metric: MetricPlan, outcomes: Outcomes) -> Metric
     numbers = metric_numbers(scope, metric, outcomes)
     said = f"{metric.name}: {_counts(outcomes)}, {_effect(metric, numbers)}"
     if outcomes.visitors.is_empty():
-        return MetricJudged(Outcome.INCONCLUSIVE, "no visitor's attribution window is closed yet", numbers)
+        why = "no visitor's attribution window is closed yet"
+        return MetricJudged(Outcome.INCONCLUSIVE, why, numbers, too_little=True)
     count = len(scope.plan.all_metrics)
     harm = quality_path(scope, outcomes, factor=1.0 - metric.margin, alpha=scope.plan.alpha / count)
     high = float(harm.high[-1])
     if math.isnan(high) or min(harm.canary[-1], harm.stable[-1]) < BURN_IN:
-        return MetricJudged(Outcome.INCONCLUSIVE, f"too little to judge: {said}", numbers)
+        return MetricJudged(Outcome.INCONCLUSIVE, f"too little to judge: {said}", numbers, too_little=True)
     if not _stable_has_any(outcomes):
-        return MetricJudged(Outcome.INCONCLUSIVE, f"stable has no {metric.name} at all: {said}", numbers)
+        why = f"stable has no {metric.name} at all: {said}"
+        return MetricJudged(Outcome.INCONCLUSIVE, why, numbers, too_little=True)
     if high < 0:
         return MetricJudged(Outcome.FAIL, f"worse by more than {metric.margin:.0%}: {said}", numbers)
     return _promotion(scope, metric, outcomes, said, numbers)

@@ -10,8 +10,6 @@ Here: `decide`. Not here: reading the world, acting on it (tick.py), the numbers
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
@@ -19,60 +17,11 @@ from recsys_assets.platform.interface import ServiceStatus
 from recsys_assets.records import Decision, Outcome, Phase, Verdict
 from recsys_assets.rollout.evidence import ALL_CHECKS, COUNTED, ERRORS, GUARDRAILS, QUALITY, RATIO, STABLE
 from recsys_assets.rollout.route import RouteState, lease_is_over, planned_split, stable_service
+from recsys_assets.rollout.shares import overexposed
+from recsys_assets.rollout.world import World
 
 Action = Literal["hold", "advance", "promote", "roll_back", "reject", "pause"]
 WAITS_FOR_APPROVAL: Final = "waits for a person's approval"
-
-
-@dataclass(frozen=True)
-class World:
-    """Everything a decision may depend on.
-
-    `services` by name; one that is absent is not ready. `gate` is the offline gate, and in the shadow the bundle;
-    `shadow` the comparison in the shadow, `verdicts` the analysis of the canary; None or a missing one is INCONCLUSIVE.
-    `visitors` are those (canary, stable) seen and matured in the present step; `denied` the
-    digests that were rolled back and have no override.
-    """
-
-    route: RouteState
-    services: Mapping[str, ServiceStatus] = field(default_factory=dict)
-    gate: Verdict | None = None
-    shadow: Verdict | None = None
-    verdicts: tuple[Verdict, ...] = ()
-    visitors: tuple[int, int] = (0, 0)
-    approved: bool = False
-    # How long a person was waited for; nobody else's time runs meanwhile.
-    waited: timedelta = timedelta(0)
-    guarded: bool = True
-    denied: frozenset[str] = frozenset()
-
-    def outcome(self, verdict: Verdict | None) -> Outcome:
-        """A verdict about another version, or none, is INCONCLUSIVE."""
-        if verdict is None or verdict.model_version != self.route.version:
-            return Outcome.INCONCLUSIVE
-        return verdict.outcome
-
-    def named(self, check: str) -> Verdict | None:
-        """The verdict of this name. Two of one name contradict each other: neither counts."""
-        found = [v for v in self.verdicts if v.check == check]
-        return found[0] if len(found) == 1 else None
-
-    def failed(self, *checks: str) -> list[Verdict]:
-        """Those that failed. Here a double name counts: one FAIL is enough."""
-        return [v for v in self.verdicts if v.check in checks and self.outcome(v) is Outcome.FAIL]
-
-    def open_questions(self, *checks: str) -> list[str]:
-        """Why those that did not pass did not."""
-        found = [(check, self.named(check)) for check in checks]
-        return [
-            f"{check}: {verdict.reason if verdict else 'no verdict'}"
-            for check, verdict in found
-            if self.outcome(verdict) is not Outcome.PASS
-        ]
-
-    def ready(self, service: str) -> bool:
-        status = self.services.get(service)
-        return status is not None and status.ready
 
 
 def decide(world: World, now: datetime) -> Decision:
@@ -109,6 +58,8 @@ def _stop(world: World, now: datetime) -> Decision | None:
         return _end(world, "this digest was rolled back before and nobody has overridden that")
     if against:
         return _end(world, _reasons(against))
+    if excess := overexposed(route.release, route.phase, route.split):
+        return _to(world, "roll_back" if live else "reject", Phase.HELD, excess)
     if not live and Outcome.FAIL in {world.outcome(world.gate), world.outcome(world.shadow)}:
         failed = [v for v in (world.gate, world.shadow) if v and world.outcome(v) is Outcome.FAIL]
         return _to(world, "reject", Phase.REJECTED, _reasons(failed))
@@ -118,7 +69,23 @@ def _stop(world: World, now: datetime) -> Decision | None:
     if live and route.paused is None and (futile := _futile(world)):
         # No claim of harm: the digest is not denied and nothing is marked. But no user gains from more of it, either.
         return _to(world, "roll_back", Phase.HELD, _reasons([futile]))
+    if turned := _turned(world):
+        return _to(world, "roll_back", Phase.HELD, f"the evidence turned while it baked: {_reasons([turned])}")
     return None
+
+
+def _turned(world: World) -> Verdict | None:
+    """The verdict on quality where everybody has the model and the data that could be read do not carry it (any more).
+
+    Nobody is compared at 100 %: waiting would show an unproven model to all users, and bring no evidence. Where nothing
+    can be read, the next look may read it again; the deadline of the bake ends that.
+    """
+    if world.route.phase is not Phase.BAKING:
+        return None
+    quality = world.named(QUALITY)
+    if quality is None or quality.model_version != world.route.version or quality.basis == "none":
+        return None
+    return quality if quality.outcome is Outcome.INCONCLUSIVE else None
 
 
 def _futile(world: World) -> Verdict | None:
@@ -165,7 +132,7 @@ def _missing(world: World, now: datetime) -> list[str]:
         baking = [f"bakes for another {left:.0f} s"] if left > 0 else []
         return baking + world.open_questions(*ALL_CHECKS)
     if not _is_last_step(route):
-        return _unseen(world) + world.open_questions(RATIO, COUNTED, STABLE)
+        return _unseen(world) + _not_looked_for_harm(world) + world.open_questions(RATIO, COUNTED, STABLE)
     waits = _unseen(world) + world.open_questions(*ALL_CHECKS)
     asks = plan.needs_approval and not world.approved and route.release.model.drill is None
     return waits or ([WAITS_FOR_APPROVAL] if asks else [])
@@ -175,6 +142,14 @@ def _unseen(world: World) -> list[str]:
     """Each step is really seen, the last one too: its verdicts may have passed before it began."""
     seen, wanted = min(world.visitors), world.route.release.plan.min_visitors_per_arm
     return [f"{seen} of {wanted} visitors in the smaller arm of this step"] if seen < wanted else []
+
+
+def _not_looked_for_harm(world: World) -> list[str]:
+    """Before a step grows, harm must have been looked for in enough data; that it was not found is enough there."""
+    quality = world.named(QUALITY)
+    if quality is None or quality.model_version != world.route.version:
+        return [f"{QUALITY}: no verdict"]
+    return [] if quality.basis == "enough" else [f"{QUALITY}: {quality.reason}"]
 
 
 def _go_on(world: World, now: datetime) -> Decision:

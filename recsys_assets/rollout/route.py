@@ -24,10 +24,12 @@ from recsys_assets.platform.interface import (
     VIRTUAL_SERVICE,
     Manifest,
 )
-from recsys_assets.records import Decision, ModelVersion, Phase, Release, TrafficSplit
+from recsys_assets.records import AS_STORED, Decision, ModelVersion, Phase, Release, TrafficSplit
 from recsys_assets.rollout.clocks import JUMP_SECONDS, ClockMark, read_mark
+from recsys_assets.rollout.found_split import SplitBroken, found_split
 from recsys_assets.rollout.outcomes import ALL_BP, WeightSince
 from recsys_assets.rollout.pauses import Pause, read_pauses, written
+from recsys_assets.rollout.shares import beyond_comparison
 from recsys_assets.rollout.trail import Move, read_moves, written_moves
 
 API_VERSION: Final = "networking.istio.io/v1"
@@ -118,14 +120,17 @@ def lease_is_over(state: RouteState, now: datetime) -> bool:
 
 
 def planned_split(release: Release, phase: Phase, step: int) -> TrafficSplit:
-    """The only splits a release may have: by phase, and in the canary phase by step (from 0)."""
+    """The only splits a release may have: by phase, and in the canary phase by step (from 0).
+
+    All users come in two phases only, baking and champion; `moved` writes neither without every verdict.
+    """
     new, stable = release.model.service_name, stable_service(release)
     if phase is Phase.CHAMPION or release.champion is None:
         return TrafficSplit(stable=new)
     if phase is Phase.SHADOW:
         return TrafficSplit(stable=stable, shadow=new)
     if phase is Phase.CANARY:
-        return TrafficSplit(stable=stable, canary=new, canary_weight_bp=release.plan.steps_bp[step])
+        return TrafficSplit(stable=stable, canary=new, canary_weight_bp=release.plan.share_bp(step))
     if phase is Phase.BAKING:
         return TrafficSplit(stable=stable, canary=new, canary_weight_bp=ALL_BP)
     return TrafficSplit(stable=stable)
@@ -156,7 +161,8 @@ def moved(
 ) -> RouteState:
     """The state after a decision that changes phase or step. Baking gets a deadline of its own: a verdict is there.
 
-    Raises MoveRefused: an end is an end, a decision is about one release, and only planned weights are ever written.
+    Raises MoveRefused: an end is an end, a decision is about one release, only planned weights are ever written, and
+    none beyond the last step's without every verdict.
     """
     _refuse_move(state, decision)
     plan = state.release.plan
@@ -190,6 +196,8 @@ def _refuse_move(state: RouteState, decision: Decision) -> None:
         raise MoveRefused(f"{release_id} has ended already: {state.phase.value}")
     if decision.split != (planned := planned_split(state.release, decision.phase, decision.step)):
         raise MoveRefused(f"{release_id}: {decision.split} is not the planned {planned}")
+    if unproven := beyond_comparison(state.release, decision):
+        raise MoveRefused(f"{release_id}: {unproven}")
 
 
 def renewed(state: RouteState, *, now: datetime, clock: ClockMark | None = None) -> RouteState:
@@ -275,11 +283,11 @@ def read_route(manifest: Manifest) -> RouteState:
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError, ValidationError) as broken:
             raise RouteBroken(f"{place} cannot be read: {text[:60]!r} ({broken.__class__.__name__})") from broken
 
-    release = read("release", Release.model_validate_json)
+    release = read("release", lambda text: Release.model_validate_json(text, context=AS_STORED))
     phase, step = read("phase", Phase), read("step", _whole)
     if step >= len(release.plan.steps_bp):
         raise RouteBroken(f"{VIRTUAL_SERVICE}/{name}: annotation {ANNOTATION_PREFIX}step has no planned weight: {step}")
-    split = _split(manifest)
+    split, surplus = _found(manifest, release)
     return RouteState(
         release=release,
         phase=phase,
@@ -298,28 +306,20 @@ def read_route(manifest: Manifest) -> RouteState:
         clock=read("clock", read_mark) if ANNOTATION_PREFIX + "clock" in annotations else None,
         resource_version=manifest["metadata"].get("resourceVersion"),
         generation=int(manifest["metadata"].get("generation", 0)),
-        manual_edit=_difference(split, planned_split(release, phase, step)),
+        manual_edit=_difference(split, planned_split(release, phase, step), surplus),
     )
 
 
-def _split(manifest: Manifest) -> TrafficSplit:
+def _found(manifest: Manifest, release: Release) -> tuple[TrafficSplit, list[str]]:
     try:
-        rule = manifest["spec"]["http"][0]
-        *canary, stable = [(str(r["destination"]["host"]), int(r.get("weight", ALL_BP))) for r in rule["route"]]
-        scale = ALL_BP // sum(weight for _, weight in (*canary, stable))
-        return TrafficSplit(
-            stable=stable[0],
-            canary=canary[0][0] if canary else None,
-            canary_weight_bp=canary[0][1] * scale if canary else 0,
-            shadow=rule["mirror"]["host"] if rule.get("mirror") else None,
-        )
-    except (LookupError, TypeError, AttributeError, ValueError, ZeroDivisionError) as broken:
-        raise RouteBroken(f"{VIRTUAL_SERVICE}/{manifest['metadata']['name']}: spec.http[0]: {broken!r}") from broken
+        return found_split(manifest, release.model.service_name)
+    except SplitBroken as broken:
+        raise RouteBroken(str(broken)) from broken
 
 
-def _difference(found: TrafficSplit, planned: TrafficSplit) -> str | None:
+def _difference(found: TrafficSplit, planned: TrafficSplit, surplus: list[str]) -> str | None:
     names = [n for n in TrafficSplit.model_fields if getattr(found, n) != getattr(planned, n)]
-    told = [f"{n} is {getattr(found, n)!r}, planned {getattr(planned, n)!r}" for n in names]
+    told = [f"{n} is {getattr(found, n)!r}, planned {getattr(planned, n)!r}" for n in names] + surplus
     return f"edited by hand: {'; '.join(told)}" if told else None
 
 

@@ -6,7 +6,7 @@ Here: `open_release`, safe to do again, and with two at once one wins. Not here:
 from __future__ import annotations
 
 from recsys_assets.platform.interface import INFERENCE_SERVICE, RELEASE_ANNOTATION, Conflict
-from recsys_assets.records import AnalysisPlan, ModelVersion, Release
+from recsys_assets.records import MAX_COMPARED_BP, AnalysisPlan, ModelVersion, Release
 from recsys_assets.rollout.act import read_state, record
 from recsys_assets.rollout.agree import agree_rules
 from recsys_assets.rollout.desk import Desk, ReleaseRefused
@@ -39,6 +39,7 @@ def _open(desk: Desk, model: ModelVersion, plan: AnalysisPlan, *, actor: str) ->
             return state
         _refuse_if_busy(state, model)
     _refuse_if_denied(desk, model)
+    _refuse_beyond_comparison(plan)
     if state is not None:
         # The service of this version may be on the list of the last release's follow-ups: now it is wanted again.
         settle(desk, state, spare=frozenset({model.service_name}))
@@ -49,7 +50,7 @@ def _open(desk: Desk, model: ModelVersion, plan: AnalysisPlan, *, actor: str) ->
     release = Release(
         release_id=_unused_id(desk.ledger, f"{model.service_name}-{now:%Y%m%dt%H%M%S}"),
         model=model,
-        champion=None if state is None else champion_of(state),
+        champion=_serving(desk, model) if state is None else champion_of(state),
         plan=plan,
         opened_at=now,
     )
@@ -59,6 +60,27 @@ def _open(desk: Desk, model: ModelVersion, plan: AnalysisPlan, *, actor: str) ->
     record(desk.ledger, after)
     agree_rules(desk, after)
     return after
+
+
+def _serving(desk: Desk, model: ModelVersion) -> str | None:
+    """The champion whose service is still there though no route leads to it: somebody removed the route.
+
+    Only where nobody is left to compare with is a release a first one, which gets all users by the offline gate alone.
+    """
+    champion = desk.registry.champion()
+    if champion is None or champion.version == model.version:
+        return None
+    standing = desk.platform.get(INFERENCE_SERVICE, champion.service_name)
+    return None if standing is None else champion.version
+
+
+def _refuse_beyond_comparison(plan: AnalysisPlan) -> None:
+    """A plan that was copied or read past its own validation."""
+    if plan.steps_bp[-1] > MAX_COMPARED_BP:
+        raise ReleaseRefused(
+            f"the plan's last step is {plan.steps_bp[-1]} bp, at most {MAX_COMPARED_BP} is allowed: "
+            "beyond half of the users stable has too few left to compare with"
+        )
 
 
 def _refuse_if_busy(state: RouteState, model: ModelVersion) -> None:

@@ -18,11 +18,12 @@ from recsys_assets.rollout.approval import ask
 from recsys_assets.rollout.clocks import jumped_seconds
 from recsys_assets.rollout.desk import Desk
 from recsys_assets.rollout.outcomes import Scope, seen_in_step
-from recsys_assets.rollout.phases import World, clock_was_set, decide
+from recsys_assets.rollout.phases import clock_was_set, decide
 from recsys_assets.rollout.route import RouteState, stable_service
 from recsys_assets.rollout.settle import settle
 from recsys_assets.rollout.shadow import compare_shadow
 from recsys_assets.rollout.start import open_release as open_release
+from recsys_assets.rollout.world import World
 
 # Rows of a request that began before the release may be written after it opened.
 LOOK_BACK_SECONDS = 5.0

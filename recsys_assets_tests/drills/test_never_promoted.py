@@ -16,8 +16,9 @@ from recsys_assets.records import Outcome, Phase
 from recsys_assets.rollout.denials import denied_at
 from recsys_assets.rollout.evidence import ERRORS
 from recsys_assets.rollout.ledger import Event
-from recsys_assets.rollout.phases import World, decide
+from recsys_assets.rollout.phases import decide
 from recsys_assets.rollout.route import RouteState
+from recsys_assets.rollout.world import World
 from recsys_assets_tests.rollout.build import T0, all_pass, later, model, route, world
 from recsys_assets_tests.rollout.test_phases import moments, worlds
 

@@ -19,8 +19,8 @@ from recsys_assets.rollout.desk import Desk
 from recsys_assets.rollout.evidence import ALL_CHECKS
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.rollout.outcomes import Logs, Scope, WeightSince
-from recsys_assets.rollout.phases import World
 from recsys_assets.rollout.route import RouteState, opened, planned_split
+from recsys_assets.rollout.world import World
 from recsys_assets.serving.assets import gate_names
 from recsys_assets.serving.attestation import attest
 from recsys_assets.settings import load_settings

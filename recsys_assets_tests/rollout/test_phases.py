@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_assets.records import Outcome, Phase
+from recsys_assets.records import Outcome, Phase, Verdict
 from recsys_assets.rollout.evidence import ALL_CHECKS, COUNTED, ERRORS, GUARDRAILS, QUALITY, RATIO, STABLE
 from recsys_assets.rollout.phases import decide
 from recsys_assets.rollout.route import planned_split
@@ -68,8 +68,40 @@ def test_each_guardrail_that_fails_rolls_back_to_weight_zero(check: str, phase: 
 @pytest.mark.parametrize(("phase", "step"), [(Phase.CANARY, LAST), (Phase.BAKING, LAST)])
 def test_nobody_gets_everything_while_one_verdict_is_open(check: str, phase: Phase, step: int) -> None:
     decision = decide(world(route(phase, step), verdicts=all_pass(**{check: Outcome.INCONCLUSIVE})), later(11))
-    assert decision.action == "hold"
+    turned = phase is Phase.BAKING and check == QUALITY
+    assert decision.phase is (Phase.HELD if turned else phase)
     assert check in decision.reason
+
+
+@pytest.mark.parametrize("basis", ["enough", "too_little"])
+def test_evidence_that_turns_while_everybody_has_the_model_takes_it_back_and_blames_nobody(basis: str) -> None:
+    turned = verdict(QUALITY, Outcome.INCONCLUSIVE).model_copy(update={"basis": basis})
+    others = tuple(v for v in all_pass() if v.check != QUALITY)
+    decision = decide(world(route(Phase.BAKING, LAST), verdicts=(turned, *others)), later(1))
+    assert (decision.action, decision.phase, decision.split.canary_weight_bp) == ("roll_back", Phase.HELD, 0)
+    assert "the evidence turned" in decision.reason
+
+
+def test_a_bake_waits_where_nothing_can_be_read_and_where_nobody_judged() -> None:
+    unread = verdict(QUALITY, Outcome.INCONCLUSIVE).model_copy(update={"basis": "none"})
+    others = tuple(v for v in all_pass() if v.check != QUALITY)
+    for found in ((unread, *others), others):
+        assert decide(world(route(Phase.BAKING, LAST), verdicts=found), later(11)).action == "hold"
+
+
+@pytest.mark.parametrize("basis", ["too_little", "none"])
+@pytest.mark.parametrize("step", [0, 1])
+def test_an_early_step_waits_until_harm_was_looked_for_in_enough_data(step: int, basis: str) -> None:
+    unlooked = verdict(QUALITY, Outcome.INCONCLUSIVE).model_copy(update={"basis": basis})
+    others = tuple(v for v in all_pass() if v.check != QUALITY)
+    decision = decide(world(route(Phase.CANARY, step), verdicts=(unlooked, *others)), later(1))
+    assert (decision.action, decision.reason) == ("hold", f"{QUALITY}: {QUALITY} is INCONCLUSIVE")
+
+
+@pytest.mark.parametrize("found", [(), (verdict(QUALITY, version="1"),), (verdict(QUALITY), verdict(QUALITY))])
+def test_an_early_step_waits_for_one_verdict_on_quality_about_this_version(found: tuple[Verdict, ...]) -> None:
+    others = tuple(v for v in all_pass() if v.check != QUALITY)
+    assert decide(world(route(Phase.CANARY), verdicts=(*found, *others)), later(1)).action == "hold"
 
 
 @pytest.mark.parametrize(("phase", "step"), [(Phase.CANARY, 0), (Phase.CANARY, LAST), (Phase.BAKING, LAST)])

@@ -21,7 +21,7 @@ from recsys_assets.rollout.route import (
     stable_service,
     virtual_service,
 )
-from recsys_assets_tests.rollout.build import later, model, release, route
+from recsys_assets_tests.rollout.build import all_pass, later, model, release, route
 
 PREFIX = "recsys-assets.dev/"
 
@@ -150,6 +150,7 @@ def test_baking_gets_a_deadline_of_its_own() -> None:
     before = route(Phase.CANARY, 2)
     split = planned_split(before.release, Phase.BAKING, 2)
     decision = Decision(release_id="rel-2", action="advance", phase=Phase.BAKING, step=2, split=split, reason="go")
+    decision = decision.model_copy(update={"verdicts": all_pass()})
     assert moved(before, decision, actor="me", now=later(590)).deadline == later(590 + 10 + 600)
 
 
