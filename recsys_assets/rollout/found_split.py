@@ -27,7 +27,7 @@ def found_split(manifest: Manifest, new: str) -> tuple[TrafficSplit, list[str]]:
         rule = max(leading, key=lambda one: _shares(one).get(new, 0))
         split = _split(rule, new)
     except (LookupError, TypeError, AttributeError, ValueError, ZeroDivisionError) as broken:
-        place = f"{VIRTUAL_SERVICE}/{manifest['metadata']['name']}: spec.http"
+        place = f"{VIRTUAL_SERVICE}/{manifest['metadata']['name']}: spec.http[0]"
         raise SplitBroken(f"{place}: {broken!r}") from broken
     return split, _surplus(rules, rule)
 
