@@ -95,12 +95,17 @@ def traffic(
 def check_config(
     path: Annotated[Path | None, typer.Argument(help="A config file; without it the one in force.")] = None,
 ) -> None:
-    """Read the configuration and say what is wrong with it, all at once."""
+    """Read the configuration and say what is wrong with it, all at once; then what is allowed but may be a slip."""
+    from recsys_assets.config_rules.book import doubts
     from recsys_assets.notifications.receivers import receivers
 
     settings = load_settings(config=path)
     receivers(settings)
-    typer.echo(f"{settings.config_file}: in order; state lives in {settings.home}")
+    found = doubts(settings)
+    for said in found:
+        errors.print(f"warning: {said}", markup=False, soft_wrap=True)
+    count = f" ({len(found)} warning(s))" if found else ""
+    typer.echo(f"{settings.config_file}: in order{count}; state lives in {settings.home}")
 
 
 app.registered_commands.extend(c for c in releases.app.registered_commands if c.callback is not releases.status)

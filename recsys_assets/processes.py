@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from recsys_assets import home
+from recsys_assets.config_rules.book import doubts
 from recsys_assets.notifications.receivers import receivers
 from recsys_assets.platform.local import stack
 from recsys_assets.settings import ConfigError, Settings
@@ -18,6 +19,7 @@ def start_everything(settings: Settings) -> Iterator[str]:
     _refuse_elsewhere(settings)
     receivers(settings)  # raises ConfigError for what the notifier would die of
     home.adopt(settings)
+    yield from (f"warning: {said}" for said in doubts(settings))
     yield f"starting on {settings.home} ..."
     stack.start(settings)
     serving = settings.serving

@@ -20,6 +20,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from recsys_assets.attribute_names import wrong_names
+from recsys_assets.config_rules.book import contradictions
 from recsys_assets.kubernetes_settings import KubernetesSettings
 from recsys_assets.records import AnalysisPlan
 from recsys_assets.store_settings import (
@@ -445,6 +446,7 @@ def load_settings(
     except ValidationError as broken:
         errors += [f"{chosen}: {_place(e['loc'])}: {e['msg']} (got {_short(e['input'])})" for e in broken.errors()]
         raise ConfigError(_all(errors)) from None
+    errors += [f"{chosen}: {said}" for said in contradictions(settings)]
     if errors:
         raise ConfigError(_all(errors))
     return settings

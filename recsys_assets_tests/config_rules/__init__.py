@@ -1,0 +1,1 @@
+"""What two settings may not say together."""
