@@ -1,6 +1,6 @@
-"""Whether anything lies where the settings say that data are. Said by check-config; data may still come, so no error.
+"""Whether anything lies where the settings say that data are, and its days have begun. Data may still come: no errors.
 
-Here: looking at local folders. Not here: s3://, which needs a network, or reading a file.
+Here: looking at local folders and the clock. Not here: s3://, which needs a network, or reading a file.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,13 @@ def data_lie_there(settings: Settings) -> Iterator[str]:
         if "://" in place or next(glob.iglob(place, recursive=True), None) is not None:  # noqa: PTH207 - it is absolute
             continue
         yield f"{name} {path!r} matches no file yet (looked at {place}{_as_far_as(place)})"
+
+
+@rule("The data have begun", "data.start_date", warning=True)
+def data_have_begun(settings: Settings) -> Iterator[str]:
+    start, today = settings.data.start_date, datetime.now(UTC).date()
+    if start >= today:
+        yield f"data.start_date {start} is not past (today is {today}, UTC): no day is complete before it is over"
 
 
 def _as_far_as(place: str) -> str:

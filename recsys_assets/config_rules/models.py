@@ -66,3 +66,14 @@ def samples_reach_the_quantile(settings: Settings) -> Iterator[str]:
             f"gate.bootstrap_samples {samples} cannot show a bound at gate.alpha {number(alpha)}: "
             f"take at least {int(-(-1 // alpha))} samples, or a larger alpha"
         )
+
+
+@rule("The fewest rows of a fit fill two leaves", "training.min_rows", "training.min_data_in_leaf")
+def rows_fill_two_leaves(settings: Settings) -> Iterator[str]:
+    rows, leaf = settings.training.min_rows, settings.training.min_data_in_leaf
+    if rows < 2 * leaf:
+        yield (
+            f"training.min_rows {rows} is less than two leaves of training.min_data_in_leaf {leaf}: a "
+            "fit on so few rows "
+            f"would score everything alike; ask for {2 * leaf} rows, or for smaller leaves"
+        )

@@ -162,3 +162,15 @@ def caps_can_matter(settings: Settings) -> Iterator[str]:
     for metric in settings.rollout.plan.metrics:
         if metric.statistic == "any_event" and metric.cap is not None:
             yield f"rollout.plan.metrics {metric.name}: cap {metric.cap} has no effect on any_event; leave it out"
+
+
+@rule("A metric's margin is said once", "rollout.plan.margin", "rollout.plan.metrics", warning=True)
+def margins_agree(settings: Settings) -> Iterator[str]:
+    plan = settings.rollout.plan
+    for metric in plan.metrics:
+        if metric.name == plan.metric and metric.margin != plan.margin:
+            yield (
+                f"rollout.plan.margin {number(plan.margin)} has no effect: rollout.plan.metrics gives "
+                f"{metric.name} the "
+                f"margin {number(metric.margin)}; say the same in both"
+            )

@@ -5,6 +5,7 @@ Here: ports, budgets, limits of one machine. Not here: whether a port is free (p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import combinations
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,8 @@ PORTS: Final = ("gateway_port", "gateway_admin_port", "collector_port", "mlflow_
 LEAST_MODEL_PORTS: Final = 3
 # The gateway gives up on a request after so long (platform/local/routing.py).
 GATEWAY_TIMEOUT_MS: Final = 5_000.0
+# What a request takes in the gateway's access log, somewhat more than was measured.
+LOG_BYTES: Final = 500
 
 
 def _ports(settings: Settings) -> dict[str, int]:
@@ -110,4 +113,61 @@ def one_client_is_limited(settings: Settings) -> Iterator[str]:
             f"collector.client_events_per_second {number(one)} is more than "
             f"collector.events_per_second {number(every)}: "
             "one client could take all; lower the first"
+        )
+
+
+@rule(
+    "Replayed users' events are taken by the collector",
+    "traffic.rate",
+    "collector.client_events_per_second",
+    "collector.events_per_second",
+    warning=True,
+)
+def replay_is_not_refused(settings: Settings) -> Iterator[str]:
+    rate, collector = settings.traffic.rate, settings.collector
+    limit = min(collector.client_events_per_second, collector.events_per_second)
+    if rate > limit:
+        yield (
+            f"traffic.rate {number(rate)} is more than the {number(limit)} events a second that "
+            "collector.client_events_per_second and collector.events_per_second let one client send: lower the rate"
+        )
+
+
+@rule(
+    "The gateway's log holds the replayed requests of a whole release",
+    "serving.gateway_log_bytes",
+    "serving.gateway_log_files",
+    "traffic.in_jobs",
+    "traffic.rate",
+    "rollout.plan.deadline_seconds",
+    warning=True,
+)
+def gateway_log_holds_a_release(settings: Settings) -> Iterator[str]:
+    serving, plan, rate = settings.serving, settings.rollout.plan, settings.traffic.rate
+    kept = serving.gateway_log_bytes * serving.gateway_log_files
+    needed = LOG_BYTES * rate * (plan.deadline_seconds + plan.bake_seconds)
+    if settings.traffic.in_jobs and kept < needed:
+        yield (
+            f"serving.gateway_log_bytes {serving.gateway_log_bytes} times gateway_log_files "
+            f"{serving.gateway_log_files} "
+            f"hold less than the {needed:.0f} bytes that traffic.rate {number(rate)} writes up to "
+            f"rollout.plan.deadline_seconds {number(plan.deadline_seconds)}: keep more, or shorten the deadline"
+        )
+
+
+@rule("The host can stand in an address with a port", "serving.host")
+def host_fits_an_address(settings: Settings) -> Iterator[str]:
+    host = settings.serving.host
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", host):
+        yield f"serving.host {host!r} is no IPv4 address and no host name without a port: write 127.0.0.1, for example"
+
+
+@rule("What has no login is on loopback only", "serving.host", warning=True)
+def host_is_loopback(settings: Settings) -> Iterator[str]:
+    host = settings.serving.host
+    if settings.platform == "local" and not re.fullmatch(r"localhost|127(\.\d+){3}", host):
+        yield (
+            f"serving.host {host} can be reached from other machines, and Dagster, MLflow and Envoy's "
+            "administration ask "
+            "for no login: put a proxy that does in front of them, or stay on 127.0.0.1"
         )

@@ -73,6 +73,22 @@ CASES: dict[str, list[Case]] = {
             ("traffic.token_file", "collector.tokens_file"),
         ),
     ],
+    "formats_are_known": [
+        Case({"data.items.path": "a.CSV.gz"}, {"data.items.path": "a.xlsx"}, ("data.items.path", ".xlsx", "jsonl")),
+        Case({"data.items.path": "a.log", "data.items.format": "csv"}, {"data.items.path": "*.log"}, ("ends in .log",)),
+        Case(
+            {"data.interactions.paths": ["clicks-*", "b.ndjson.zst"]},
+            {"data.interactions.paths": ["a.csv", "b.csv.bz2"]},
+            ("data.interactions.paths[1]", ".bz2"),
+        ),
+    ],
+    "formats_agree": [
+        Case(
+            {"data.items.path": "a.txt", "data.items.format": "jsonl"},
+            {"data.items.path": "a.parquet", "data.items.format": "csv"},
+            ("data.items.path 'a.parquet' is read as csv", "tells parquet"),
+        ),
+    ],
     "value_range_has_a_column": [
         Case(
             {"data.interactions.columns": COLUMNS | {"value": "v"}},
@@ -223,6 +239,50 @@ CASES: dict[str, list[Case]] = {
             {f"{PLAN}.metrics": [{"name": "bought", "statistic": "any_event", "margin": 0.1, "cap": 3}]},
             ("bought: cap 3",),
         ),
+    ],
+    "margins_agree": [
+        Case(
+            {f"{PLAN}.margin": 0.2, f"{PLAN}.metrics": [{"name": "engagement", "margin": 0.2}]},
+            {f"{PLAN}.margin": 0.2, f"{PLAN}.metrics": [{"name": "engagement", "margin": 0.1}]},
+            ("rollout.plan.margin 0.2 has no effect", "the margin 0.1"),
+        ),
+    ],
+    "rows_fill_two_leaves": [
+        Case(
+            {"training.min_rows": 200, "training.min_data_in_leaf": 100},
+            {"training.min_rows": 199, "training.min_data_in_leaf": 100},
+            ("training.min_rows 199", "training.min_data_in_leaf 100", "ask for 200"),
+        ),
+    ],
+    "replay_is_not_refused": [
+        Case({"traffic.rate": 20_000}, {"traffic.rate": 20_001}, ("traffic.rate 20001", "20000 events a second")),
+    ],
+    # 10 requests a second for 100 s at 500 bytes are 500,000 bytes.
+    "gateway_log_holds_a_release": [
+        Case(
+            {
+                "serving.gateway_log_bytes": 500_000,
+                "serving.gateway_log_files": 1,
+                "traffic.rate": 10,
+                f"{PLAN}.deadline_seconds": 90,
+                f"{PLAN}.bake_seconds": 10,
+            },
+            {
+                "serving.gateway_log_bytes": 499_999,
+                "serving.gateway_log_files": 1,
+                "traffic.rate": 10,
+                f"{PLAN}.deadline_seconds": 90,
+                f"{PLAN}.bake_seconds": 10,
+            },
+            ("serving.gateway_log_bytes 499999 times gateway_log_files 1", "500000 bytes"),
+        ),
+    ],
+    "host_fits_an_address": [
+        Case({"serving.host": "localhost"}, {"serving.host": "::1"}, ("serving.host '::1'",)),
+        Case({"serving.host": "10.0.0.1"}, {"serving.host": "http://10.0.0.1"}, ("serving.host",)),
+    ],
+    "host_is_loopback": [
+        Case({"serving.host": "127.0.0.2"}, {"serving.host": "0.0.0.0"}, ("serving.host 0.0.0.0", "no login")),
     ],
     "ports_differ": [
         Case(

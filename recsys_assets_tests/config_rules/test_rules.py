@@ -6,6 +6,7 @@ Here: the rules on settings. Not here: one setting alone (test_settings.py).
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from recsys_assets.cli import app
-from recsys_assets.config_rules import models, releases, serving
+from recsys_assets.config_rules import models, releases, serving, sources
 from recsys_assets.config_rules.book import RULES, contradictions, doubts, table
 from recsys_assets.config_rules.stores import amount
 from recsys_assets.evaluation.metrics import metric_names
+from recsys_assets.interactions.files import opening
 from recsys_assets.platform.local import routing
 from recsys_assets.rollout import evidence, guarding, outcomes, shadow
 from recsys_assets.settings import PACKAGED_CONFIG, ConfigError, load_settings
@@ -28,7 +30,7 @@ from recsys_assets_tests.config_rules.table import CASES, PLAN
 
 ROOT = Path(__file__).parents[2]
 # Two look at the machine or the environment, and have tests of their own below.
-ELSEWHERE = {"home_is_local", "data_lie_there"}
+ELSEWHERE = {"home_is_local", "data_lie_there", "data_have_begun"}
 ROWS = [(name, case) for name, cases in CASES.items() for case in cases]
 
 
@@ -94,6 +96,17 @@ def test_what_matches_no_file_is_said_with_the_place_where_it_was_looked_for(tmp
     assert f"looked at {tmp_path}/inbox/interactions/*.parquet; the path exists as far as {tmp_path}/inbox" in found[0]
 
 
+def test_data_that_begin_tomorrow_are_said_and_those_that_began_yesterday_are_not() -> None:
+    today = datetime.now(UTC).date()
+    begun, not_begun = (
+        {"data.start_date": today + timedelta(days=days), "data.end_date": None, "traffic.future": None}
+        for days in (-1, 1)
+    )
+    assert said("data_have_begun", begun) == []
+    (message,) = said("data_have_begun", not_begun)
+    assert f"data.start_date {today + timedelta(days=1)} is not past" in message
+
+
 def test_check_config_says_warnings_and_still_calls_the_file_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,6 +166,7 @@ def test_the_constants_are_those_of_the_parts_that_they_speak_of() -> None:
     assert guarding.STALE_SECONDS == releases.GUARD_STALE_SECONDS
     assert evidence.BURN_IN == releases.BURN_IN
     assert f"{serving.GATEWAY_TIMEOUT_MS / 1_000:g}s" == routing.DEFAULT_TIMEOUT
+    assert (sources.ENDINGS, sources.PACKINGS) == (opening.FORMATS, opening.PACKINGS)
     assert set(models.METRICS) < set(metric_names(models.METRIC_ITEMS))
 
 
