@@ -53,10 +53,19 @@ def test_the_sticky_filters_in_the_chart_are_the_codes() -> None:
         ("settings.kubernetes.gateway.port=8080", "gateway.service.port is 80"),
         ("settings.kubernetes.gateway.name=edge", "settings.kubernetes.gateway.name is edge"),
         ("settings.kubernetes.home_claim=elsewhere", "settings.kubernetes.home_claim is elsewhere"),
+        (
+            "gateway.logs.keepDays=2",
+            "gateway.logs.keepDays 2 keeps 172800 s, but settings.rollout.plan looks back 176400 s",
+        ),
+        ("settings.rollout.plan.history_seconds=1033201", "settings.rollout.plan looks back 1209601 s"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(change: str, told: str) -> None:
     assert told in refused("--set", change)
+
+
+def test_a_log_that_is_kept_for_just_as_long_as_a_release_looks_back_is_enough() -> None:
+    assert helm_template("mesh", "--set", "settings.rollout.plan.history_seconds=1033200")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from recsys_assets.records import Outcome, Phase, Verdict
 from recsys_assets.rollout.evidence import ALL_CHECKS, COUNTED, ERRORS, GUARDRAILS, QUALITY, RATIO, STABLE
 from recsys_assets.rollout.phases import decide
-from recsys_assets.rollout.route import planned_split
+from recsys_assets.rollout.route import moved, planned_split
+from recsys_assets.rollout.shares import share_of_new, unproven
 from recsys_assets_tests.rollout.build import DOWN, READY, all_pass, later, route, verdict, world
 
 LAST = 2
@@ -321,3 +322,26 @@ def test_in_every_world_a_step_is_left_onwards_only_when_it_was_seen(any_world, 
     decision = decide(any_world, later(now))
     if any_world.route.phase is Phase.CANARY and decision.action == "advance":
         assert min(any_world.visitors) >= any_world.route.release.plan.min_visitors_per_arm
+
+
+@given(worlds, moments)
+def test_in_every_world_what_is_decided_may_be_written(any_world, now: float) -> None:
+    decision = decide(any_world, later(now))
+    if decision.action in {"advance", "promote", "roll_back", "reject"}:
+        assert moved(any_world.route, decision, actor="tick", now=later(now)).phase is decision.phase
+
+
+@given(worlds, st.integers(0, 10_000), moments)
+def test_in_every_world_a_model_keeps_or_gets_no_more_than_its_last_compared_share_without_every_verdict(
+    any_world, found: int, now: float
+) -> None:
+    state = any_world.route
+    if state.split.canary is not None:
+        split = state.split.model_copy(update={"canary_weight_bp": found})
+        edited = None if split == state.split else "edited by hand"
+        state = replace(state, split=split, manual_edit=state.manual_edit or edited)
+    decision = decide(replace(any_world, route=state), later(now))
+    proven = not unproven(any_world.verdicts, state.version)
+    frozen = decision.action == "pause"  # stable is broken too: nobody could take the users
+    if state.phase is Phase.CANARY and not proven and not frozen:
+        assert share_of_new(state.release, decision.split) <= state.release.plan.last_share_bp

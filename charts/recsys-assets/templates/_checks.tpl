@@ -34,6 +34,12 @@
 {{- if and .Values.mesh.enabled (eq .Values.gateway.mode "plain") }}
 {{- fail "mesh.enabled needs gateway.mode injected: a plain Envoy has no certificate to show to the servers" }}
 {{- end }}
+{{- $plan := ((.Values.settings.rollout | default dict).plan) | default dict }}
+{{- $needed := addf ($plan.deadline_seconds | default 0) ($plan.bake_seconds | default 0) ($plan.history_seconds | default 0) }}
+{{- $kept := mulf .Values.gateway.logs.keepDays 86400 }}
+{{- if lt $kept $needed }}
+{{- fail (printf "gateway.logs.keepDays %v keeps %.0f s, but settings.rollout.plan looks back %.0f s (deadline_seconds, bake_seconds and history_seconds): keep more days" .Values.gateway.logs.keepDays $kept $needed) }}
+{{- end }}
 {{- if .Values.checkCapabilities }}
 {{- include "recsys.requires" (dict "root" . "api" "networking.istio.io/v1" "why" "the gateway is driven by Istio: install the charts istio/base and istio/istiod first") }}
 {{- include "recsys.requires" (dict "root" . "api" "serving.kserve.io/v1beta1" "why" "model servers are InferenceServices: install the charts kserve-crd and kserve-resources first") }}
