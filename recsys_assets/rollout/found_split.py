@@ -26,7 +26,7 @@ def found_split(manifest: Manifest, new: str) -> tuple[TrafficSplit, list[str]]:
         leading = [rule for rule in rules if _entries(rule)]
         rule = max(leading, key=lambda one: _shares(one).get(new, 0))
         split = _split(rule, new)
-    except (LookupError, TypeError, AttributeError, ValueError, ZeroDivisionError) as broken:
+    except (LookupError, TypeError, AttributeError, ValueError) as broken:
         place = f"{VIRTUAL_SERVICE}/{manifest['metadata']['name']}: spec.http[0]"
         raise SplitBroken(f"{place}: {broken!r}") from broken
     return split, _surplus(rules, rule)
@@ -49,10 +49,14 @@ def _entries(rule: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _arms(rule: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Service and weight of each entry. Alone it gets everything; beside others, nothing unless it says how much."""
+    """Service and weight of each entry; where all are without weight, each counts alike.
+
+    An entry that says no weight gets everything where it is alone, else nothing; in an HTTPRoute its weight is 1.
+    """
     entries = _entries(rule)
-    left_out = ALL_BP if len(entries) == 1 else 0
-    return [(_service(entry), int(entry.get("weight", left_out))) for entry in entries]
+    left_out = 1 if "backendRefs" in rule or len(entries) == 1 else 0
+    arms = [(_service(entry), int(entry.get("weight", left_out))) for entry in entries]
+    return arms if any(weight for _, weight in arms) else [(service, 1) for service, _ in arms]
 
 
 def _service(entry: Mapping[str, Any]) -> str:

@@ -128,6 +128,7 @@ HANDS = {
     "the canary twice": [("recommender-v2", 1_000), ("recommender-v2", 8_000), ("recommender-v1", 1_000)],
     "weights of another sum": [("recommender-v2", 30_000), ("recommender-v1", 10_000)],
     "weights of a small sum": [("recommender-v2", 2), ("recommender-v1", 1)],
+    "no weight at all": [("recommender-v2", 0), ("recommender-v2", 0), ("recommender-v1", 0)],
     "by its long name": [
         ("recommender-v2-predictor.recsys.svc.cluster.local", 9_000),
         ("recommender-v1-predictor.recsys.svc.cluster.local", 1_000),
@@ -164,9 +165,11 @@ def test_a_rule_put_beside_ours_is_named_and_the_one_that_shows_the_model_most_c
 
 def test_a_rule_of_an_http_route_that_is_not_ours_counts_as_well() -> None:
     manifest = virtual_service(route(Phase.CANARY))
-    beside = {"backendRefs": [{"name": "recommender-v2-predictor", "weight": 1}]}
-    state = read_route(manifest | {"spec": manifest["spec"] | {"http": [*manifest["spec"]["http"], beside]}})
-    assert share_of_new(state.release, state.split) == 10_000
+    new, stable = {"name": "recommender-v2-predictor"}, {"name": "recommender-v1-predictor"}
+    for backends, share in (([new], 10_000), ([new, stable], 5_000), ([new | {"weight": 3}, stable], 7_500)):
+        rules = [*manifest["spec"]["http"], {"backendRefs": backends}]
+        state = read_route(manifest | {"spec": manifest["spec"] | {"http": rules}})
+        assert share_of_new(state.release, state.split) == share
 
 
 def test_a_pause_and_a_lease_that_ran_out_keep_no_unjudged_model_up() -> None:
