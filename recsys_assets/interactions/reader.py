@@ -5,20 +5,29 @@ Here: reading columns under our names and converting them. Not here: judging row
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
 from recsys_assets.columns import DAY, EVENT_TIME, EVENT_TYPE, INTERACTIONS, ITEM, USER, VALUE
 from recsys_assets.interactions.calendar import midnight
+from recsys_assets.interactions.files.datasets import columns_in_path
 from recsys_assets.interactions.files.opening import ROW, OpenFile, open_file
 from recsys_assets.interactions.formats import SourceUnreadableError, no_such_column
 from recsys_assets.interactions.sources import Span, list_files, local_copy, patterns
 from recsys_assets.interactions.values import time_hint, to_id, to_number, to_text, to_time, within
 from recsys_assets.settings import InteractionSource, Settings
+
+NONE_BESIDE: Final[Mapping[str, str | None]] = {}
+
+
+class NoRowsError(SourceUnreadableError):
+    """A file that is in order and holds no row."""
 
 
 class SourceMissingError(FileNotFoundError):
@@ -36,7 +45,8 @@ def read_interactions(
     frames = []
     for file in files:
         with local_copy(file.path) as path:
-            frames.append(canonical(read_raw(path, source, start=start, end=end), source))
+            read = read_file(path, source, start=start, end=end, beside=columns_in_path(file.path))
+            frames.append(canonical(read.rows, source))
     rows = pl.concat(frames).drop(ROW).drop_nulls([USER, ITEM, EVENT_TIME])
     if start is not None:
         rows = rows.filter(pl.col(DAY) >= start)
@@ -76,37 +86,39 @@ def read_file(
     start: date | None = None,
     end: date | None = None,
     now: datetime | None = None,
+    beside: Mapping[str, str | None] = NONE_BESIDE,
 ) -> RawFile:
-    """As read_raw, with the names of the file's columns."""
+    """As read_raw, with the names of the file's columns. `beside` are columns that stand in the names of its folders."""
     with _opened(path, source) as file:
-        lazy = _mapped(file, source)
+        lazy = _mapped(file, source, beside)
         dtype = lazy.collect_schema().get(EVENT_TIME)
         keep = None
         if dtype is not None and (start is not None or end is not None):
             low, high = (None if day is None else midnight(day) for day in (start, end))
             keep = within(EVENT_TIME, dtype, source.time_unit, low=low, high=high, now=now)
-        return RawFile(file.collect(lazy, keep), file.names)
+        return RawFile(file.collect(lazy, keep), (*file.names, *beside))
 
 
-def event_span(path: Path, source: InteractionSource) -> Span:
+def event_span(path: Path, source: InteractionSource, beside: Mapping[str, str | None] = NONE_BESIDE) -> Span:
     """The days of the first and the last event of a whole log. Raises SourceUnreadableError with the reason where it
     has no event whose time can be read."""
     with _opened(path, source) as file:
-        lazy = _mapped(file, source)
+        lazy = _mapped(file, source, beside)
         dtype = lazy.collect_schema().get(EVENT_TIME)
         if dtype is None:
-            raise SourceUnreadableError(no_such_column(source.columns[EVENT_TIME], EVENT_TIME, file.names))
+            names = (*file.names, *beside)
+            raise SourceUnreadableError(no_such_column(source.columns[EVENT_TIME], EVENT_TIME, names))
         when = to_time(EVENT_TIME, dtype, source.time_unit)
         times = file.collect(lazy.select(ROW, when.alias("when"), pl.col(EVENT_TIME)))
     first, last = times.select(first=pl.col("when").min(), last=pl.col("when").max()).row(0)
+    if times.is_empty():
+        raise NoRowsError("the file has columns and no row")
     if first is None:
         raise SourceUnreadableError(_no_times(times[EVENT_TIME], source))
     return first.date(), last.date()
 
 
 def _no_times(given: pl.Series, source: InteractionSource) -> str:
-    if given.is_empty():
-        return "the file has columns and no row"
     shown = given.drop_nulls().head(1).to_list()
     if not shown:
         return f"column {source.columns[EVENT_TIME]} is empty in every row"
@@ -119,10 +131,15 @@ def _opened(path: Path, source: InteractionSource) -> AbstractContextManager[Ope
     return open_file(path, source, list(source.columns.values()), texts)
 
 
-def _mapped(file: OpenFile, source: InteractionSource) -> pl.LazyFrame:
+def _mapped(file: OpenFile, source: InteractionSource, beside: Mapping[str, str | None]) -> pl.LazyFrame:
     there = set(file.lazy.collect_schema().names())
-    mapped = {ours: theirs for ours, theirs in source.columns.items() if theirs in there}
-    return file.lazy.select(pl.col(ROW), *(pl.col(theirs).alias(ours) for ours, theirs in mapped.items()))
+    inside = [pl.col(theirs).alias(ours) for ours, theirs in source.columns.items() if theirs in there]
+    around = [
+        pl.lit(beside[theirs], pl.String).alias(ours)
+        for ours, theirs in source.columns.items()
+        if theirs in beside and theirs not in there
+    ]
+    return file.lazy.select(pl.col(ROW), *inside, *around)
 
 
 def canonical(raw: pl.DataFrame, source: InteractionSource) -> pl.DataFrame:

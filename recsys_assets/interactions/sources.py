@@ -5,23 +5,20 @@ Here: expanding local and s3:// globs, and the pure rule of arrival. Not here: w
 
 from __future__ import annotations
 
-import glob
 import hashlib
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any
 
+from recsys_assets.interactions.files.datasets import day_in_path
+from recsys_assets.interactions.files.listing import S3, PassedOver, find_keys, find_local, fixed_prefix
 from recsys_assets.settings import InteractionSource, Settings
 
-_DAY_IN_NAME: Final = re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2})(?!\d)")
-_S3: Final = "s3://"
 Span = tuple[date, date]
 
 
@@ -39,32 +36,45 @@ class SourceFile:
         return PurePosixPath(self.path).name
 
 
+@dataclass(frozen=True)
+class Listing:
+    """The files that a source's patterns find, in order of path, each once; and what is passed over."""
+
+    files: tuple[SourceFile, ...]
+    passed_over: tuple[PassedOver, ...] = ()
+
+
+def look(settings: Settings, source: InteractionSource) -> Listing:
+    """Everything that the source's patterns find."""
+    return look_at(*patterns(settings, source))
+
+
+def look_at(*resolved: str) -> Listing:
+    """Everything that these resolved globs find."""
+    files: dict[str, SourceFile] = {}
+    passed: dict[str, PassedOver] = {}
+    for pattern in resolved:
+        for found in _list_s3(pattern) if pattern.startswith(S3) else _list_local(pattern):
+            if isinstance(found, PassedOver):
+                passed[found.path] = found
+            else:
+                files[found.path] = found
+    return Listing(tuple(files[path] for path in sorted(files)), tuple(passed[path] for path in sorted(passed)))
+
+
 def list_files(settings: Settings, source: InteractionSource) -> list[SourceFile]:
     """Every file that the source's patterns match, in order of path, each once."""
-    found: dict[str, SourceFile] = {}
-    for pattern in patterns(settings, source):
-        found |= {file.path: file for file in list_matching(pattern)}
-    return [found[path] for path in sorted(found)]
+    return list(look(settings, source).files)
 
 
 def list_matching(pattern: str) -> list[SourceFile]:
     """Every file that one resolved glob matches."""
-    return list(_list_s3(pattern) if pattern.startswith(_S3) else _list_local(pattern))
+    return list(look_at(pattern).files)
 
 
 def patterns(settings: Settings, source: InteractionSource) -> list[str]:
     """The source's globs with `{home}` and relative places filled in."""
     return [settings.resolve(pattern) for pattern in source.paths]
-
-
-def day_in_name(name: str) -> date | None:
-    """The day that a file name such as `clicks-2024-05-01.csv` carries."""
-    for text in _DAY_IN_NAME.findall(name):
-        try:
-            return date.fromisoformat(text)
-        except ValueError:
-            continue
-    return None
 
 
 def arrived_days(files: Sequence[SourceFile], spans: Mapping[str, Span | None]) -> dict[date, str]:
@@ -97,7 +107,7 @@ def day_digest(digests: set[str] | Sequence[str]) -> str:
 @contextmanager
 def local_copy(path: str) -> Iterator[Path]:
     """The file on this machine: itself, or for s3:// a copy that lives as long as the block."""
-    if not path.startswith(_S3):
+    if not path.startswith(S3):
         yield Path(path)
         return
     bucket, key = _bucket_and_key(path)
@@ -107,11 +117,18 @@ def local_copy(path: str) -> Iterator[Path]:
         yield here
 
 
-def _list_local(pattern: str) -> Iterator[SourceFile]:
-    for path in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - the pattern is absolute
-        stat = Path(path).stat()
-        if Path(path).is_file():
-            yield SourceFile(path, _digest(path, stat.st_size, stat.st_mtime_ns), stat.st_size, _day(path))
+def _list_local(pattern: str) -> Iterator[SourceFile | PassedOver]:
+    for found in find_local(pattern):
+        if isinstance(found, PassedOver):
+            yield found
+            continue
+        try:
+            stat = found.stat()
+            digest = _digest(str(found), stat.st_size, stat.st_mtime_ns)
+        except OSError as broken:
+            yield PassedOver(str(found), f"cannot be read: {broken.strerror}")
+            continue
+        yield SourceFile(str(found), digest, stat.st_size, day_in_path(_below(str(found), pattern)))
 
 
 @lru_cache(maxsize=65_536)
@@ -121,24 +138,29 @@ def _digest(path: str, size: int, changed_ns: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _list_s3(pattern: str) -> Iterator[SourceFile]:
+def _list_s3(pattern: str) -> Iterator[SourceFile | PassedOver]:
     bucket, wanted = _bucket_and_key(pattern)
-    prefix = re.split(r"[*?\[]", wanted, maxsplit=1)[0]
-    for page in _s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for entry in page.get("Contents", []):
-            if _matches(entry["Key"], wanted):
-                # The store's own content tag: reading every object on every tick would be far too much.
-                digest = hashlib.sha256(f"{entry['ETag']}:{entry['Size']}".encode()).hexdigest()
-                yield SourceFile(f"{_S3}{bucket}/{entry['Key']}", digest, entry["Size"], _day(entry["Key"]))
+    entries: dict[str, Any] = {}
+    for page in _s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=fixed_prefix(wanted)):
+        entries |= {entry["Key"]: entry for entry in page.get("Contents", [])}
+    for found in find_keys(entries, wanted):
+        if isinstance(found, PassedOver):
+            yield PassedOver(f"{S3}{bucket}/{found.path}", found.reason)
+            continue
+        # The store's own content tag: reading every object on every tick would be far too much.
+        entry = entries[found]
+        digest = hashlib.sha256(f"{entry['ETag']}:{entry['Size']}".encode()).hexdigest()
+        yield SourceFile(f"{S3}{bucket}/{found}", digest, entry["Size"], day_in_path(_below(found, wanted)))
 
 
-def _matches(key: str, wanted: str) -> bool:
-    """As in a folder: `*` stays below one prefix, `**` does not."""
-    return fnmatchcase(key, wanted) and ("**" in wanted or key.count("/") == wanted.count("/"))
+def _below(path: str, pattern: str) -> str:
+    """The part of a path that the pattern leaves open: a day above it is none of the file's."""
+    above = fixed_prefix(pattern).rpartition("/")[0]
+    return path.removeprefix(f"{above}/") if above else path
 
 
 def _bucket_and_key(uri: str) -> tuple[str, str]:
-    bucket, _, key = uri.removeprefix(_S3).partition("/")
+    bucket, _, key = uri.removeprefix(S3).partition("/")
     return bucket, key
 
 
@@ -146,7 +168,3 @@ def _s3_client() -> Any:
     import boto3  # type: ignore[import-untyped]
 
     return boto3.client("s3")
-
-
-def _day(path: str) -> date | None:
-    return day_in_name(PurePosixPath(path).name)

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from recsys_assets.interactions.arrivals import decide_new_days, group_arrivals
 from recsys_assets.interactions.calendar import as_of
+from recsys_assets.interactions.files.datasets import day_in_name
 from recsys_assets.interactions.partitions import daily, ranges
-from recsys_assets.interactions.sources import SourceFile, arrived_days, day_in_name, list_files
+from recsys_assets.interactions.sources import SourceFile, arrived_days, list_files
 from recsys_assets_tests.interactions.sources import MONDAY, TUESDAY, WEDNESDAY, good_rows, settings_with, write
 
 
