@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from statistics import median
 from typing import Any, Final
@@ -18,6 +18,7 @@ from recsys_assets.columns import DAY, EVENT_TIME, EVENT_TYPE, ITEM, USER, VALUE
 from recsys_assets.interactions.files.opening import ROW
 from recsys_assets.interactions.formats import no_such_column
 from recsys_assets.interactions.reader import canonical
+from recsys_assets.interactions.values import time_hint, unit_for
 from recsys_assets.settings import DataSettings, InteractionSource
 
 FILE: Final = "file"
@@ -45,7 +46,8 @@ class Rule(StrEnum):
 @dataclass(frozen=True)
 class Violation:
     """One offending row or file. `row` is 1 for the first row of data; `total` counts the rows of this file that
-    break this rule in this column."""
+    break this rule in this column. `days` are those that these rows belong to: None is every day of the file, also
+    where a row may belong to any of them, having no time that could be read."""
 
     file: str
     rule: Rule
@@ -54,6 +56,11 @@ class Violation:
     column: str | None = None
     value: str | None = None
     total: int = 1
+    days: tuple[date, ...] | None = None
+
+    def concerns(self, day: date) -> bool:
+        """Whether this day of the file must not be used."""
+        return self.days is None or day in self.days
 
     def __str__(self) -> str:
         place = [self.file]
@@ -88,11 +95,12 @@ def judge_rows(
     Rows with a null in a required column are left out where their share stays within `max_null_share`.
     """
     rows = canonical(raw, source)
+    place = _Place(file, day, now)
     found = [
-        *_not_of_type(raw, rows, source, file),
-        *_nulls(raw, source, data, file),
-        *_out_of_range(rows, source, file),
-        *_at_wrong_time(rows, source, file, day, now),
+        *_not_of_type(raw, rows, source, place),
+        *_nulls(raw, rows, source, data, place),
+        *_out_of_range(rows, source, place),
+        *_at_wrong_time(rows, source, place),
     ]
     return rows.drop_nulls(REQUIRED), found
 
@@ -102,20 +110,20 @@ def judge_duplicates(
 ) -> tuple[pl.DataFrame, list[Violation]]:
     """Rule `duplicate` over all files of a run (rows carry FILE): the first copy of an event stays.
 
-    An event is one user, item, time and type. A file breaks the rule when a larger share of its rows than
+    An event is one user, item, time and type. A day of a file breaks the rule when a larger share of its rows than
     `max_duplicate_share` repeats rows before them, in it or in another file.
     """
     key = [USER, ITEM, EVENT_TIME, EVENT_TYPE]
     marked = rows.with_columns(repeated=~pl.struct(key).is_first_distinct())
-    shares = marked.group_by(FILE, maintain_order=True).agg(share=pl.col("repeated").mean())
-    guilty = shares.filter(pl.col("share") > data.max_duplicate_share)[FILE].to_list()
+    shares = marked.group_by(FILE, DAY, maintain_order=True).agg(share=pl.col("repeated").mean())
+    guilty = shares.filter(pl.col("share") > data.max_duplicate_share)
+    columns = ", ".join(source.columns[name] for name in key if name in source.columns)
+    shown = pl.concat_str([USER, ITEM, pl.col(EVENT_TIME).cast(pl.String)], separator=", ", ignore_nulls=True)
+    bad = marked.filter("repeated").join(guilty, on=[FILE, DAY], how="semi", maintain_order="left")
     found: list[Violation] = []
-    for file in guilty:
-        bad = marked.filter(pl.col("repeated") & (pl.col(FILE) == file)).with_columns(
-            shown=pl.concat_str([USER, ITEM, pl.col(EVENT_TIME).cast(pl.String)], separator=", ", ignore_nulls=True)
-        )
-        columns = ", ".join(source.columns[name] for name in key if name in source.columns)
-        found += _name_rows(bad, "shown", file, Rule.DUPLICATE, columns, "the same event stands before it")
+    for (file,), rows_of_file in bad.with_columns(shown=shown).group_by(FILE, maintain_order=True):
+        place = _Place(str(file), None, None)
+        found += _name_rows(rows_of_file, "shown", place, Rule.DUPLICATE, columns, "the same event stands before it")
     return marked.filter(~pl.col("repeated")).drop("repeated"), found
 
 
@@ -147,15 +155,37 @@ def _usual(rows: int, typical: float, data: DataSettings) -> bool:
     return data.min_volume_ratio * typical <= rows <= data.max_volume_ratio * typical
 
 
-def _not_of_type(raw: pl.DataFrame, rows: pl.DataFrame, source: InteractionSource, file: str) -> Iterator[Violation]:
+@dataclass(frozen=True)
+class _Place:
+    """The file, its day where its name has one, and when it was read."""
+
+    file: str
+    day: date | None
+    now: datetime | None
+
+    def days_of(self, bad: pl.DataFrame) -> tuple[date, ...] | None:
+        """The days of these rows; None where one cannot be placed: it has no time, or one after now."""
+        if self.day is not None:
+            return None
+        latest = None if self.now is None else self.now.date()
+        days = bad[DAY].unique()
+        if days.has_nulls() or (latest is not None and (days > latest).any()):
+            return None
+        return tuple(days.sort())
+
+
+def _not_of_type(
+    raw: pl.DataFrame, rows: pl.DataFrame, source: InteractionSource, place: _Place
+) -> Iterator[Violation]:
     for name, column in source.columns.items():
         given = raw.get_column(name)
         lost = _is_given(given) & rows.get_column(name).is_null()
         if lost.any():
             reason = "not a time" if name == EVENT_TIME else "not a number" if name == VALUE else "not an identifier"
             if name == EVENT_TIME:
-                reason += f" in unit {source.time_unit}"
-            yield from _name_rows(raw.filter(lost), name, file, Rule.TYPE, column, reason)
+                reason += f" in unit {source.time_unit}{time_hint(given.filter(lost)[0], source.time_unit)}"
+            bad = rows.select(ROW, DAY, given.alias("shown")).filter(lost)
+            yield from _name_rows(bad, "shown", place, Rule.TYPE, column, reason)
 
 
 def _is_given(column: pl.Series) -> pl.Series:
@@ -167,42 +197,62 @@ def _is_given(column: pl.Series) -> pl.Series:
     return column.is_not_null()
 
 
-def _nulls(raw: pl.DataFrame, source: InteractionSource, data: DataSettings, file: str) -> Iterator[Violation]:
+def _nulls(
+    raw: pl.DataFrame, rows: pl.DataFrame, source: InteractionSource, data: DataSettings, place: _Place
+) -> Iterator[Violation]:
+    """By the share of the file, or of each day of a whole log; rows without a time are a share of the whole log."""
     for name in REQUIRED:
-        absent = raw.filter(~_is_given(raw.get_column(name)))
-        share = absent.height / raw.height if raw.height else 0.0
-        if share > data.max_null_share:
-            reason = f"no value; {share:.2%} of its rows have none, {data.max_null_share:.2%} are allowed"
-            yield from _name_rows(absent, name, file, Rule.NULL, source.columns[name], reason)
+        given = raw.get_column(name)
+        marked = rows.select(ROW, DAY, given.alias("shown"), absent=~_is_given(given))
+        by_day = place.day is None and name != EVENT_TIME
+        share = pl.col("absent").mean().over(DAY) if by_day else pl.col("absent").mean()
+        bad = marked.with_columns(share=share).filter("absent", pl.col("share") > data.max_null_share)
+        if bad.height:
+            largest = float(bad.select(pl.col("share").max()).item())
+            reason = f"no value; {largest:.2%} of its rows have none, {data.max_null_share:.2%} are allowed"
+            yield from _name_rows(bad, "shown", place, Rule.NULL, source.columns[name], reason)
 
 
-def _out_of_range(rows: pl.DataFrame, source: InteractionSource, file: str) -> Iterator[Violation]:
+def _out_of_range(rows: pl.DataFrame, source: InteractionSource, place: _Place) -> Iterator[Violation]:
     if VALUE not in source.columns:
         return
     if source.value_range is None:
         endless = rows.filter(pl.col(VALUE).is_infinite())
-        yield from _name_rows(endless, VALUE, file, Rule.RANGE, source.columns[VALUE], "not a finite number")
+        yield from _name_rows(endless, VALUE, place, Rule.RANGE, source.columns[VALUE], "not a finite number")
         return
     low, high = source.value_range
     bad = rows.filter(~pl.col(VALUE).is_between(low, high))
-    yield from _name_rows(bad, VALUE, file, Rule.RANGE, source.columns[VALUE], f"outside {low:g} to {high:g}")
+    yield from _name_rows(bad, VALUE, place, Rule.RANGE, source.columns[VALUE], f"outside {low:g} to {high:g}")
 
 
-def _at_wrong_time(
-    rows: pl.DataFrame, source: InteractionSource, file: str, day: date | None, now: datetime
-) -> Iterator[Violation]:
-    column = source.columns[EVENT_TIME]
-    later = pl.col(EVENT_TIME) > pl.lit(now)
+def _at_wrong_time(rows: pl.DataFrame, source: InteractionSource, place: _Place) -> Iterator[Violation]:
+    column, day = source.columns[EVENT_TIME], place.day
+    later = pl.col(EVENT_TIME) > pl.lit(place.now)
     if day is not None:
         later = later | (pl.col(DAY) > day)
         early = rows.filter(pl.col(DAY) < day)
-        yield from _name_rows(early, EVENT_TIME, file, Rule.OTHER_DAY, column, f"before the file's day {day}")
-    reason = f"after the file's day {day}" if day else f"after {now:%Y-%m-%d %H:%M} UTC, when it was read"
-    yield from _name_rows(rows.filter(later), EVENT_TIME, file, Rule.FUTURE, column, reason)
+        reason = f"before the file's day {day}{_unit_hint(early, day, source)}"
+        yield from _name_rows(early, EVENT_TIME, place, Rule.OTHER_DAY, column, reason)
+    bad = rows.filter(later)
+    reason = f"after the file's day {day}" if day else f"after {place.now:%Y-%m-%d %H:%M} UTC, when it was read"
+    yield from _name_rows(bad, EVENT_TIME, place, Rule.FUTURE, column, reason + _unit_hint(bad, day, source))
 
 
-def _name_rows(bad: pl.DataFrame, shown: str, file: str, rule: Rule, column: str, reason: str) -> Iterator[Violation]:
+def _unit_hint(bad: pl.DataFrame, day: date | None, source: InteractionSource) -> str:
+    """Which unit would have put the first of these times on the file's day."""
+    if bad.is_empty() or day is None or source.time_unit == "iso":
+        return ""
+    unit = unit_for(bad[EVENT_TIME][0], source.time_unit, day, day + timedelta(days=1))
+    return f" (`time_unit: {unit}` would put it there)" if unit else ""
+
+
+def _name_rows(
+    bad: pl.DataFrame, shown: str, place: _Place, rule: Rule, column: str, reason: str
+) -> Iterator[Violation]:
+    days = place.days_of(bad) if bad.height else None
     for row, value in bad.select(ROW, shown).head(EXAMPLES).iter_rows():
         text = None if value is None else value.isoformat() if isinstance(value, datetime) else str(value)
         shown_text = text if text is None or len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."
-        yield Violation(file, rule, reason, row=int(row), column=column, value=shown_text, total=bad.height)
+        yield Violation(
+            place.file, rule, reason, row=int(row), column=column, value=shown_text, total=bad.height, days=days
+        )

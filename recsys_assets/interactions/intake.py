@@ -21,22 +21,25 @@ from recsys_assets.interactions.contract import (
     judge_volume,
     missing_columns,
 )
+from recsys_assets.interactions.files.datasets import columns_in_path
 from recsys_assets.interactions.files.opening import ROW
 from recsys_assets.interactions.formats import SourceUnreadableError
-from recsys_assets.interactions.reader import SourceMissingError, event_span, read_file
+from recsys_assets.interactions.reader import SourceMissingError, read_file
 from recsys_assets.interactions.sources import SourceFile, Span, covered_days, local_copy
 from recsys_assets.settings import DataSettings
 
 
 @dataclass
 class Intake:
-    """What one run took in. `bad` are the files to quarantine; a day that any of them touches is blocked."""
+    """What one run took in. `bad` are the files to quarantine, with all that is wrong; the days that it is wrong about
+    are blocked. `unread` are whole logs that cannot be read: nobody knows their days, so they block none."""
 
     days: list[date]
     files: dict[date, list[SourceFile]]
     rows: pl.DataFrame
     bad: dict[str, list[Violation]] = field(default_factory=dict)
     basis: dict[date, str] = field(default_factory=dict)
+    unread: list[Violation] = field(default_factory=list)
     read_rows: int = 0
     judged_files: int = 0
 
@@ -46,7 +49,16 @@ class Intake:
 
     @property
     def blocked_days(self) -> list[date]:
-        return [day for day in self.days if any(file.path in self.bad for file in self.files[day])]
+        return [day for day in self.days if self.wrong_on(day)]
+
+    def wrong_on(self, day: date) -> list[Violation]:
+        """What blocks this day."""
+        return [each for file in self.files[day] for each in self.bad.get(file.path, []) if each.concerns(day)]
+
+    def blocked_by(self, file: SourceFile) -> list[date]:
+        """The days that are blocked by what is wrong with this file."""
+        found = self.bad.get(file.path, [])
+        return [day for day in self.days if file in self.files[day] and any(each.concerns(day) for each in found)]
 
     @property
     def good_days(self) -> list[date]:
@@ -71,13 +83,15 @@ def take_in(
     trailing: Mapping[date, int],
     now: datetime,
     patterns: Sequence[str] = (),
+    unread: Sequence[Violation] = (),
 ) -> Intake:
     """Read and judge the files of these days. `trailing` counts the stored rows of the days before them."""
     ordered = sorted(set(days))
     chosen = files_of_days(files, ordered, spans)
     if absent := [day.isoformat() for day in ordered if not chosen[day]]:
-        raise SourceMissingError(f"no file for {', '.join(absent)}: nothing matches {', '.join(patterns)}")
+        raise SourceMissingError(_no_file(absent, patterns, unread))
     intake = Intake(ordered, chosen, pl.DataFrame(schema={ROW: pl.Int64, **INTERACTIONS, FILE: pl.String}))
+    intake.unread = list(unread)
     frames = [rows for file in intake.all_files if (rows := _read_and_judge(data, file, intake, now)) is not None]
     if frames:
         rows, repeated = judge_duplicates(pl.concat(frames), data.interactions, data)
@@ -90,26 +104,20 @@ def take_in(
 def files_of_days(
     files: Sequence[SourceFile], days: Sequence[date], spans: Mapping[str, Span | None]
 ) -> dict[date, list[SourceFile]]:
-    """The files that carry each day. A whole log that cannot be read might carry any of them, so it carries all."""
+    """The files that carry each day. A whole log that cannot be read carries none: it is named and kept aside, and
+    brings its days when it can be read."""
     chosen: dict[date, list[SourceFile]] = {day: [] for day in days}
     for file in files:
-        span = spans.get(file.digest)
-        unknown = file.day is None and span is None
-        for day in days if unknown else covered_days(file, span):
+        for day in covered_days(file, spans.get(file.digest)):
             if day in chosen:
                 chosen[day].append(file)
     return chosen
 
 
-def read_spans(data: DataSettings, files: Sequence[SourceFile], known: dict[str, Span | None]) -> None:
-    """Complete `known` (by digest) for the whole logs among the files."""
-    for file in files:
-        if file.day is None and file.digest not in known:
-            with local_copy(file.path) as path:
-                try:
-                    known[file.digest] = event_span(path, data.interactions)
-                except SourceUnreadableError:
-                    known[file.digest] = None
+def _no_file(absent: Sequence[str], patterns: Sequence[str], unread: Sequence[Violation]) -> str:
+    shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more days" if len(absent) > 5 else "")
+    said = f"no file has events of {shown}; the patterns are {', '.join(patterns)}"
+    return said + "".join(f"; not read: {each}" for each in unread[:5])
 
 
 def _read_and_judge(data: DataSettings, file: SourceFile, intake: Intake, now: datetime) -> pl.DataFrame | None:
@@ -119,7 +127,7 @@ def _read_and_judge(data: DataSettings, file: SourceFile, intake: Intake, now: d
     start, end = (None, None) if whole else (intake.days[0], intake.days[-1] + timedelta(days=1))
     try:
         with local_copy(file.path) as path:
-            read = read_file(path, source, start=start, end=end, now=now)
+            read = read_file(path, source, start=start, end=end, now=now, beside=columns_in_path(file.path))
     except SourceUnreadableError as broken:
         _blame(intake, [Violation(file.path, Rule.UNREADABLE, str(broken), row=broken.row)])
         return None
@@ -141,7 +149,7 @@ def _judge_days(data: DataSettings, intake: Intake, trailing: Mapping[date, int]
     wrong, intake.basis = judge_volume(counts, trailing, data)
     for day, (rule, reason) in wrong.items():
         for file in intake.files[day]:
-            _blame(intake, [Violation(file.path, rule, f"{day}: {reason}", value=str(counts[day]))])
+            _blame(intake, [Violation(file.path, rule, f"{day}: {reason}", value=str(counts[day]), days=(day,))])
 
 
 def _blame(intake: Intake, found: Sequence[Violation]) -> None:

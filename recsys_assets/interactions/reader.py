@@ -19,10 +19,11 @@ from recsys_assets.interactions.calendar import midnight
 from recsys_assets.interactions.files.datasets import columns_in_path
 from recsys_assets.interactions.files.opening import ROW, OpenFile, open_file
 from recsys_assets.interactions.formats import SourceUnreadableError, no_such_column
-from recsys_assets.interactions.sources import Span, list_files, local_copy, patterns
+from recsys_assets.interactions.sources import list_files, local_copy, patterns
 from recsys_assets.interactions.values import time_hint, to_id, to_number, to_text, to_time, within
 from recsys_assets.settings import InteractionSource, Settings
 
+Moments = tuple[datetime, datetime]
 NONE_BESIDE: Final[Mapping[str, str | None]] = {}
 
 
@@ -88,7 +89,7 @@ def read_file(
     now: datetime | None = None,
     beside: Mapping[str, str | None] = NONE_BESIDE,
 ) -> RawFile:
-    """As read_raw, with the names of the file's columns. `beside` are columns that stand in the names of its folders."""
+    """As read_raw, with the names of the file's columns. `beside` are columns that its folders' names hold."""
     with _opened(path, source) as file:
         lazy = _mapped(file, source, beside)
         dtype = lazy.collect_schema().get(EVENT_TIME)
@@ -99,9 +100,9 @@ def read_file(
         return RawFile(file.collect(lazy, keep), (*file.names, *beside))
 
 
-def event_span(path: Path, source: InteractionSource, beside: Mapping[str, str | None] = NONE_BESIDE) -> Span:
-    """The days of the first and the last event of a whole log. Raises SourceUnreadableError with the reason where it
-    has no event whose time can be read."""
+def event_times(path: Path, source: InteractionSource, beside: Mapping[str, str | None] = NONE_BESIDE) -> Moments:
+    """The first and the last event of a whole log. Raises SourceUnreadableError with the reason where it has no event
+    whose time can be read, and NoRowsError where it has none at all."""
     with _opened(path, source) as file:
         lazy = _mapped(file, source, beside)
         dtype = lazy.collect_schema().get(EVENT_TIME)
@@ -115,7 +116,7 @@ def event_span(path: Path, source: InteractionSource, beside: Mapping[str, str |
         raise NoRowsError("the file has columns and no row")
     if first is None:
         raise SourceUnreadableError(_no_times(times[EVENT_TIME], source))
-    return first.date(), last.date()
+    return first, last
 
 
 def _no_times(given: pl.Series, source: InteractionSource) -> str:

@@ -5,7 +5,7 @@ Here: Polars expressions by the column's type. Not here: what a null then means 
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from typing import Final
 
 import polars as pl
@@ -118,6 +118,16 @@ def time_hint(given: object, unit: TimeUnit) -> str:
     if _HINT_FROM <= number / 1_000_000_000 < _HINT_TO:
         return " (it looks like nanoseconds: divide by 1000 and set `time_unit: us`)"
     return ""
+
+
+def unit_for(read: datetime, unit: TimeUnit, low: date, high: date) -> TimeUnit | None:
+    """The unit in which a number that was read as `read` in `unit` would have lain in [low, high)."""
+    if unit == "iso":
+        return None
+    number = read.timestamp() * _PER_SECOND[unit]
+    units: tuple[TimeUnit, ...] = ("s", "ms", "us")
+    first, last = (datetime.combine(day, time.min, UTC).timestamp() for day in (low, high))
+    return next((each for each in units if each != unit and first <= number / _PER_SECOND[each] < last), None)
 
 
 def _between(time: pl.Expr, low: object, high: object, now: object) -> pl.Expr:
