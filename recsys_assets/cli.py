@@ -113,11 +113,14 @@ app.registered_commands.extend(c for c in releases.app.registered_commands if c.
 
 @app.command()
 def status() -> None:
-    """Every release: version, phase, the canary's weight, why it stands there, who saw what; and who waits for you."""
+    """Every release: version, phase, the canary's weight, why it stands there, who saw what; who waits for you; which files of
+    interactions were not read."""
+    from recsys_assets.interactions.survey import intake_lines
     from recsys_assets.notifications.standing import standing_lines
 
     releases.status()
-    for line in standing_lines(_settings()):
+    settings = _settings()
+    for line in [*standing_lines(settings), *intake_lines(settings.home)]:
         typer.echo(line)
 
 

@@ -1,6 +1,6 @@
-"""Which days to ask a run for: those that have arrived with a content that no run has stored yet.
+"""Which days to ask a run for: those whose content is not the one in the tables.
 
-Here: the pure decision and its run keys. Not here: looking at files, tables or runs (sensors.py).
+Here: the pure decision and the name of the work. Not here: looking at files, tables or runs (sensors.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from recsys_assets.interactions.partitions import ranges
 
 @dataclass(frozen=True)
 class Arrival:
-    """Consecutive days for one run. `key` changes with the days and with the content of each."""
+    """Consecutive days for one run. `key` changes with the days and with the content of each; it names the work, and
+    the same work may be needed again."""
 
     first: date
     last: date
@@ -26,17 +27,17 @@ def decide_new_days(
     arrived: Mapping[date, str],
     recorded: Mapping[date, str],
     in_flight: Collection[date],
-    quarantined: Collection[str],
+    refused: Mapping[date, str],
 ) -> list[date]:
     """The days to ask for, ascending.
 
-    `arrived` and `recorded` map a day to the digest of its content; a content in `quarantined` is not asked for again
-    until it is replaced, and a day with a run in flight waits for that run's end.
+    `arrived` and `recorded` map a day to the digest of its content, and so does `refused`: a content that was refused
+    for a day is not asked for again for that day. A day with a run in flight waits for that run's end.
     """
     return [
         day
         for day in sorted(arrived)
-        if recorded.get(day) != arrived[day] and day not in in_flight and arrived[day] not in quarantined
+        if arrived[day] not in (recorded.get(day), refused.get(day)) and day not in in_flight
     ]
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 GROUP = "interactions"
 OWNERS = ["team:recommender"]
+# A warning only: a file that cannot be read holds nobody knows which days.
+ALL_READ = "interactions_files_were_all_read"
 # Each check is about these rules of the contract, by name.
 CHECKS = {
     "interactions_schema_is_valid": ("unreadable", "schema", "type"),
@@ -77,7 +79,8 @@ def _interactions(settings: Settings) -> dg.AssetsDefinition:
         check_specs=[
             dg.AssetCheckSpec(name, asset="interactions", blocking=True, description=f"Rules: {', '.join(rules)}.")
             for name, rules in CHECKS.items()
-        ],
+        ]
+        + [dg.AssetCheckSpec(ALL_READ, asset="interactions", description="No file of the source is left unread.")],
     )
     def interactions(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """One row is one event of one user with one item. Grain: event, kept by UTC day of the event.
@@ -90,29 +93,31 @@ def _interactions(settings: Settings) -> dg.AssetsDefinition:
         days = days_of(context.partition_keys)
         intake = _take_in(settings, tables, days)
         _store(settings, tables, intake, context.run.run_id)
-        return materialization(intake, CHECKS)
+        return materialization(intake, CHECKS, ALL_READ)
 
     return interactions
 
 
 def _take_in(settings: Settings, tables: TablesResource, days: Sequence[date]) -> Any:
-    from recsys_assets.interactions.intake import read_spans, take_in
+    from recsys_assets.interactions.intake import take_in
     from recsys_assets.interactions.reader import SourceMissingError
-    from recsys_assets.interactions.sources import Span, list_files, patterns
+    from recsys_assets.interactions.sources import patterns
+    from recsys_assets.interactions.survey import keep_aside, remember, survey
 
-    source = settings.data.interactions
-    files = list_files(settings, source)
-    spans: dict[str, Span | None] = {}
-    read_spans(settings.data, files, spans)
+    source, now = settings.data.interactions, datetime.now(UTC)
+    seen = survey(settings, {}, now)
+    keep_aside(settings.home, seen, now)
+    remember(settings.home, seen, now)
     try:
         return take_in(
             settings.data,
-            files,
+            seen.files,
             days,
-            spans=spans,
+            spans=seen.spans,
             trailing=_stored_counts(tables, before=days[0]),
-            now=datetime.now(UTC),
+            now=now,
             patterns=patterns(settings, source),
+            unread=seen.unread,
         )
     except SourceMissingError as absent:
         raise dg.Failure(str(absent), metadata={"patterns": patterns(settings, source)}) from absent
@@ -135,8 +140,7 @@ def _store(settings: Settings, tables: TablesResource, intake: Any, run_id: str)
     at = datetime.now(UTC)
     for file in intake.all_files:
         if found := intake.bad.get(file.path):
-            days = [day for day in intake.days if file in intake.files[day]]
-            quarantine(settings.home, file, found, days=days, at=at)
+            quarantine(settings.home, file, found, days=intake.blocked_by(file), at=at, judged=intake.days)
     if intake.good_days:
         tables.overwrite_days("interactions", intake.good_rows, intake.good_days)
     tables.overwrite_days(TABLE, record_days(intake, run_id), intake.days)

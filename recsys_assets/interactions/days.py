@@ -40,7 +40,7 @@ def record_days(intake: Intake, run_id: str) -> pl.DataFrame:
     rows = []
     for day in intake.days:
         files = intake.files[day]
-        wrong = [str(each) for file in files for each in intake.bad.get(file.path, [])]
+        wrong = [str(each) for each in intake.wrong_on(day)]
         rows.append(
             (
                 day,
@@ -60,9 +60,9 @@ def stored_digests(record: pl.DataFrame) -> dict[date, str]:
     return dict(record.filter(pl.col("status") == STORED).select(DAY, "digest").iter_rows())
 
 
-def quarantined_digests(record: pl.DataFrame) -> set[str]:
-    """Contents that were found bad and not replaced since."""
-    return set(record.filter(pl.col("status") == QUARANTINED)["digest"])
+def quarantined_digests(record: pl.DataFrame) -> dict[date, str]:
+    """The content of each day that was found bad; another day of the same log may be good."""
+    return dict(record.filter(pl.col("status") == QUARANTINED).select(DAY, "digest").iter_rows())
 
 
 def empty_days(record: pl.DataFrame) -> list[date]:

@@ -38,7 +38,7 @@ def locate_broken_line(path: Path, kind: str) -> tuple[int | None, str | None]:
 
 
 def _broken_json(path: Path) -> tuple[int | None, str | None]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", newline="\n") as file:
         for row, line in enumerate((text for text in file if text.strip()), start=1):
             try:
                 parsed = json.loads(line, parse_constant=_no_number)

@@ -33,24 +33,41 @@ class Quarantined:
 
 
 def quarantine(
-    home: Path, file: SourceFile, violations: Sequence[Violation], *, days: Sequence[date], at: datetime
+    home: Path,
+    file: SourceFile,
+    violations: Sequence[Violation],
+    *,
+    days: Sequence[date],
+    at: datetime,
+    judged: Sequence[date] = (),
 ) -> Path:
-    """Copy the file whole and write what is wrong. Again with the same content: the copy stays, the list is renewed."""
+    """Copy the file whole and write what is wrong. Again with the same content: the copy stays, the list is renewed;
+    of a whole log, what was found on days that are not among those `judged` now is kept."""
     folder = home / "quarantine" / file.digest
     if not (folder / file.name).exists():
         with local_copy(file.path) as path:
             _copy_aside(path, folder, file.name)
+    earlier = _of_other_days(folder, judged) if file.day is None else []
+    blocked = {day.isoformat() for day in days} | {day for each in earlier for day in each["days"]}
     record = {
         "file": file.path,
         "digest": file.digest,
-        "days": [day.isoformat() for day in sorted(days)],
+        "days": sorted(blocked),
         "at": at.isoformat(),
-        "violations": [violation.record() for violation in violations],
+        "violations": [*(violation.record() for violation in violations), *earlier],
     }
     aside = folder / f".{RECORD}.{uuid.uuid4().hex}"
     aside.write_text(json.dumps(record, indent=2, default=str), encoding="utf-8")
     aside.replace(folder / RECORD)
     return folder
+
+
+def _of_other_days(folder: Path, judged: Sequence[date]) -> list[dict[str, Any]]:
+    if not (folder / RECORD).exists():
+        return []
+    again = {day.isoformat() for day in judged}
+    found = json.loads((folder / RECORD).read_text(encoding="utf-8"))["violations"]
+    return [each for each in found if each.get("days") and again.isdisjoint(each["days"])]
 
 
 def read_quarantine(home: Path) -> list[Quarantined]:

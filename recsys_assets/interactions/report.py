@@ -20,7 +20,7 @@ _SHOWN_ROWS: Final = 50
 _SHOWN_DAYS: Final = 400
 
 
-def materialization(intake: Intake, checks: Mapping[str, Sequence[str]]) -> dg.MaterializeResult[Any]:
+def materialization(intake: Intake, checks: Mapping[str, Sequence[str]], all_read: str) -> dg.MaterializeResult[Any]:
     """Metadata and one result for each check; `checks` maps a check to the rules it is about."""
     good = intake.good_rows
     stored = dict(good.group_by(DAY).agg(pl.len().cast(pl.Int64)).sort(DAY).iter_rows())
@@ -31,13 +31,13 @@ def materialization(intake: Intake, checks: Mapping[str, Sequence[str]]) -> dg.M
         "items": good[ITEM].n_unique(),
         "files": len(intake.all_files),
         "rows_left_out": intake.read_rows - intake.rows.height,
+        "files_not_read": [str(each) for each in intake.unread[:_SHOWN_ROWS]],
         "days_in_quarantine": [day.isoformat() for day in intake.blocked_days],
         "days": _days_table(intake, stored),
         "events_by_day": dg.MetadataValue.md(events_by_day(stored, dict.fromkeys(intake.blocked_days, 0))),
     }
-    return dg.MaterializeResult(
-        metadata=metadata, check_results=[_check(intake, name, rules) for name, rules in checks.items()]
-    )
+    results = [*(_check(intake, name, rules) for name, rules in checks.items()), _all_read(intake, all_read)]
+    return dg.MaterializeResult(metadata=metadata, check_results=results)
 
 
 def entity_metadata(frame: pl.DataFrame, version: int, digest: str) -> dict[str, Any]:
@@ -50,6 +50,17 @@ def entity_metadata(frame: pl.DataFrame, version: int, digest: str) -> dict[str,
         "table_version": version,
         "digest": digest,
     }
+
+
+def _all_read(intake: Intake, name: str) -> dg.AssetCheckResult:
+    """A warning: a log that cannot be read holds nobody knows which days."""
+    more = f"; and {len(intake.unread) - 3} more" if len(intake.unread) > 3 else ""
+    return dg.AssetCheckResult(
+        check_name=name,
+        passed=not intake.unread,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(map(str, intake.unread[:3])) + more or "every file that the patterns find was read",
+    )
 
 
 def _check(intake: Intake, name: str, rules: Sequence[str]) -> dg.AssetCheckResult:

@@ -4,7 +4,8 @@ Here: thin shells that look at the world. Not here: the decision (arrivals.py), 
 """
 
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
+from typing import Any
 
 import dagster as dg
 
@@ -34,7 +35,7 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
 
 def _new_days(settings: Settings) -> dg.SensorDefinition:
     # Spans of whole logs by content: a log is read once, not on every tick.
-    spans: dict[str, tuple[date, date] | None] = {}
+    looked: dict[str, Any] = {}
 
     @dg.sensor(
         name="new_days_sensor",
@@ -47,13 +48,14 @@ def _new_days(settings: Settings) -> dg.SensorDefinition:
         context: dg.SensorEvaluationContext, tables: TablesResource
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         from recsys_assets.interactions.arrivals import decide_new_days, group_arrivals
-        from recsys_assets.interactions.intake import read_spans
-        from recsys_assets.interactions.sources import arrived_days, list_files
+        from recsys_assets.interactions.sources import arrived_days
+        from recsys_assets.interactions.survey import keep_aside, remember, survey
 
         known = {date.fromisoformat(key) for key in daily(settings).get_partition_keys()}
-        files = list_files(settings, settings.data.interactions)
-        read_spans(settings.data, files, spans)
-        arrived = {day: digest for day, digest in arrived_days(files, spans).items() if day in known}
+        seen, now = survey(settings, looked, datetime.now(UTC)), datetime.now(UTC)
+        keep_aside(settings.home, seen, now)
+        remember(settings.home, seen, now)
+        arrived = {day: digest for day, digest in arrived_days(seen.files, seen.spans).items() if day in known}
         recorded, quarantined = _recorded(context.instance, tables)
         days = decide_new_days(arrived, recorded, _days_in_flight(context.instance, known), quarantined)
         requests = [
@@ -63,19 +65,20 @@ def _new_days(settings: Settings) -> dg.SensorDefinition:
         ]
         yield from requests
         if not requests:
-            waiting = f", {len(quarantined)} contents in quarantine" if quarantined else ""
+            waiting = f", {len(quarantined)} days in quarantine" if quarantined else ""
             failed = f", {len(days)} days failed {MAX_ATTEMPTS} times" if days else ""
-            yield dg.SkipReason(f"{len(files)} files, {len(arrived)} days arrived, none new{waiting}{failed}")
+            about = f"{len(seen.files)} files, {len(arrived)} days arrived, none new{waiting}{failed}"
+            yield dg.SkipReason("; ".join([about, *seen.words()]))
 
     return new_days_sensor
 
 
-def _recorded(instance: dg.DagsterInstance, tables: TablesResource) -> tuple[dict[date, str], set[str]]:
+def _recorded(instance: dg.DagsterInstance, tables: TablesResource) -> tuple[dict[date, str], dict[date, str]]:
     """What is stored and has reached every asset of the job, and the contents in quarantine."""
     from recsys_assets.interactions.days import TABLE, quarantined_digests, stored_digests
 
     if not tables.exists(TABLE):
-        return {}, set()
+        return {}, {}
     record = tables.read(TABLE)
     everywhere = set.intersection(*(set(instance.get_materialized_partitions(dg.AssetKey(key))) for key in INGESTED))
     stored = {day: digest for day, digest in stored_digests(record).items() if day.isoformat() in everywhere}

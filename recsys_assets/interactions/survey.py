@@ -148,3 +148,10 @@ def recall(home: Path) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def intake_lines(home: Path) -> list[str]:
+    """For `recsys-assets status`: what the last look had to say of the source's files."""
+    found = recall(home)
+    words = found.get("words") or []
+    return [f"interactions, seen {str(found.get('at'))[:16]}:", *(f"  {word}" for word in words)] if words else []

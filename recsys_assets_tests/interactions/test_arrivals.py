@@ -68,20 +68,24 @@ def test_files_are_listed_once_with_a_digest_of_their_content(tmp_path: Path) ->
 
 def test_new_and_changed_days_are_asked_for() -> None:
     arrived = {MONDAY: "a", TUESDAY: "b2", WEDNESDAY: "c"}
-    assert decide_new_days(arrived, {MONDAY: "a", TUESDAY: "b1"}, (), ()) == [TUESDAY, WEDNESDAY]
+    assert decide_new_days(arrived, {MONDAY: "a", TUESDAY: "b1"}, (), {}) == [TUESDAY, WEDNESDAY]
 
 
 def test_a_day_with_a_run_in_flight_waits() -> None:
-    assert decide_new_days({MONDAY: "a", TUESDAY: "b"}, {}, {MONDAY}, ()) == [TUESDAY]
+    assert decide_new_days({MONDAY: "a", TUESDAY: "b"}, {}, {MONDAY}, {}) == [TUESDAY]
 
 
 def test_a_content_in_quarantine_is_not_asked_for_until_it_is_replaced() -> None:
-    assert decide_new_days({MONDAY: "bad"}, {}, (), {"bad"}) == []
-    assert decide_new_days({MONDAY: "good"}, {}, (), {"bad"}) == [MONDAY]
+    assert decide_new_days({MONDAY: "bad"}, {}, (), {MONDAY: "bad"}) == []
+    assert decide_new_days({MONDAY: "good"}, {}, (), {MONDAY: "bad"}) == [MONDAY]
+
+
+def test_a_content_that_was_refused_for_another_day_is_asked_for() -> None:
+    assert decide_new_days({MONDAY: "bad"}, {}, (), {TUESDAY: "bad"}) == [MONDAY]
 
 
 def test_nothing_arrived_asks_for_nothing() -> None:
-    assert decide_new_days({}, {MONDAY: "a"}, (), ()) == []
+    assert decide_new_days({}, {MONDAY: "a"}, (), {}) == []
 
 
 def test_consecutive_days_take_one_run_and_a_gap_two() -> None:

@@ -13,7 +13,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from recsys_assets.interactions.assets import CHECKS, build_assets
+from recsys_assets.interactions.assets import ALL_READ, CHECKS, build_assets
 from recsys_assets.interactions.days import TABLE, blocked_days
 from recsys_assets.interactions.quarantine import read_quarantine
 from recsys_assets.resources.tables import TablesResource
@@ -62,7 +62,7 @@ def test_good_days_are_stored_and_every_check_passes(harness: Harness) -> None:
     write(harness.inbox, "2024-01-02.csv", *good_rows(TUESDAY, 4))
     result = harness.run(MONDAY, TUESDAY)
     assert result.success
-    assert {e.check_name for e in result.get_asset_check_evaluations()} == set(CHECKS)
+    assert {e.check_name for e in result.get_asset_check_evaluations()} == {*CHECKS, ALL_READ}
     assert harness.stored() == [(MONDAY, 3), (TUESDAY, 4)]
     assert harness.tables.read("interactions").filter(pl.col("user_id") == "001").height == 2
 
@@ -189,11 +189,11 @@ def test_a_day_without_a_file_fails_and_names_the_patterns(harness: Harness) -> 
     result = harness.run(MONDAY)
     assert not result.success
     (event,) = result.get_step_failure_events()
-    assert "no file for 2024-01-01" in str(event.step_failure_data.error or event.step_failure_data)
+    assert "no file has events of 2024-01-01" in str(event.step_failure_data.error or event.step_failure_data)
     assert not harness.tables.exists("interactions")
 
 
-def test_one_bad_row_in_a_whole_log_blocks_the_days_of_the_run(harness: Harness) -> None:
+def test_a_row_without_a_time_in_a_whole_log_blocks_the_days_of_the_run(harness: Harness) -> None:
     write(harness.inbox, "log.csv", *good_rows(MONDAY), "u,x,never,3", *good_rows(TUESDAY))
     assert "row 4, column when: type" in failed(harness.run(MONDAY, TUESDAY))["interactions_schema_is_valid"]
     assert not harness.tables.exists("interactions")

@@ -119,7 +119,7 @@ def test_a_missing_column_is_named_as_the_file_should_have_it() -> None:
 def events(*rows: tuple[str, int, str, str]) -> pl.DataFrame:
     """(file, row, user, item), all at one time."""
     frame = pl.DataFrame(list(rows), schema=[FILE, ROW, "user_id", "item_id"], orient="row")
-    return frame.with_columns(event_time=pl.lit(NOW), event_type=pl.lit(None, pl.String))
+    return frame.with_columns(event_time=pl.lit(NOW), day=pl.lit(NOW.date()), event_type=pl.lit(None, pl.String))
 
 
 def test_the_first_copy_of_an_event_stays_and_the_second_is_blamed() -> None:

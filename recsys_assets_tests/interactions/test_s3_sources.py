@@ -5,18 +5,20 @@ Here: `sources.py` and the asset over a real S3 server. Not here: what is wrong 
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from recsys_assets.interactions.assets import ALL_READ
 from recsys_assets.interactions.quarantine import read_quarantine
 from recsys_assets.interactions.reader import read_interactions
 from recsys_assets.interactions.sources import arrived_days, list_files, local_copy
 from recsys_assets.resources.tables import TablesResource, s3_options
 from recsys_assets.store_settings import S3Settings
 from recsys_assets_tests.interactions.sources import HEADER, MONDAY, TUESDAY, WEDNESDAY, good_rows, settings_with
-from recsys_assets_tests.interactions.test_assets import Harness
+from recsys_assets_tests.interactions.test_assets import Harness, failed
 from recsys_assets_tests.stores.servers import REGION, S3
 
 
@@ -67,6 +69,29 @@ def test_days_of_a_bucket_are_stored_and_a_bad_file_is_quarantined_whole(
     copy = harness.settings.path("quarantine", bad.digest, "2024-01-02.csv")
     assert copy.read_text().splitlines()[-1] == "u,x,no time,3"
     assert harness.stored() == [(MONDAY, 3)]
+
+
+def test_a_packed_file_and_the_parts_of_a_folder_are_read_from_a_bucket_and_a_cut_one_is_named(
+    tmp_path: Path, harness: Harness, bucket: str, s3_server: S3
+) -> None:
+    harness.settings = settings_with(tmp_path, interactions={"paths": [f"{bucket}/clicks/*"]})
+    content = "\n".join([HEADER, *good_rows(MONDAY), ""]).encode()
+    name = bucket.removeprefix("s3://")
+    for key, body in {
+        "clicks/2024-01-01.csv.gz": gzip.compress(content),
+        "clicks/2024-01-02.csv/part-0.csv": content.replace(b"2024-01-01", b"2024-01-02"),
+        "clicks/2024-01-02.csv/part-1.csv": HEADER.encode(),
+        "clicks/2024-01-02.csv/_SUCCESS": b"",
+        "clicks/late.parquet/_temporary/0/part-0.parquet": b"PAR1",
+        "clicks/log.csv.gz": gzip.compress(content)[:-5],
+    }.items():
+        s3_server.client().put_object(Bucket=name, Key=key, Body=body)
+    result = harness.run(MONDAY, TUESDAY)
+    assert result.success
+    assert harness.stored() == [(MONDAY, 3), (TUESDAY, 3)]
+    told = failed(result)[ALL_READ]
+    assert f"{bucket}/clicks/late.parquet: unreadable: still being written" in told
+    assert f"{bucket}/clicks/log.csv.gz: unreadable: packed with gzip, and cut or damaged" in told
 
 
 def test_a_bucket_that_is_not_there_is_an_error_and_not_an_empty_one(tmp_path: Path, bucket: str) -> None:

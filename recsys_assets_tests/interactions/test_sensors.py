@@ -14,7 +14,9 @@ import pytest
 
 from recsys_assets.interactions.assets import build_assets, build_jobs
 from recsys_assets.interactions.partitions import daily
+from recsys_assets.interactions.quarantine import read_quarantine
 from recsys_assets.interactions.sensors import ARRIVAL_TAG, MAX_ATTEMPTS, RANGE_END, RANGE_START, build_sensors
+from recsys_assets.interactions.survey import intake_lines
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.settings import Settings
 from recsys_assets_tests.interactions.sources import MONDAY, TUESDAY, WEDNESDAY, good_rows, settings_with, write
@@ -49,7 +51,13 @@ class Harness:
             resources={"tables": TablesResource(root=str(self.settings.path("tables")))},
         )
         result = self.defs.resolve_sensor_def(sensor).evaluate_tick(context)
+        self.said = result.skip_message or ""
         return list(result.run_requests or [])
+
+    def skipped(self) -> str:
+        """Why the tick asks for nothing."""
+        assert self.tick() == []
+        return self.said
 
     def run(self, request: dg.RunRequest, job: str = "ingest") -> dg.ExecuteInProcessResult:
         return self.defs.resolve_job_def(job).execute_in_process(
@@ -135,6 +143,35 @@ def test_items_and_users_are_asked_for_when_their_files_change(tmp_path: Path) -
     assert harness.tick("catalogue_sensor") == []
     write(harness.settings.home, "users.csv", "1", "2", header="id")
     assert len(harness.tick("catalogue_sensor")) == 1
+
+
+def test_one_quiet_day_of_a_log_is_not_asked_for_again_and_its_neighbours_reach_features(harness: Harness) -> None:
+    write(harness.inbox, "log.csv", *good_rows(MONDAY), *good_rows(WEDNESDAY))
+    (everything,) = harness.tick()
+    assert not harness.run(everything).success
+    asked = harness.tick()
+    assert [request.partition_key for request in asked] == ["2024-01-01", "2024-01-03"]
+    assert all(harness.run(request).success for request in asked)
+    assert harness.tick() == []
+
+
+def test_the_tick_names_what_it_cannot_read_and_status_says_it_too(harness: Harness) -> None:
+    harness.inbox.mkdir(parents=True)
+    (harness.inbox / "log.csv").write_bytes("who,what,when,stars\n".encode("utf-16"))
+    (harness.inbox / "2024-01-02.csv").symlink_to("/nowhere/2024-01-02.csv")
+    told = harness.skipped()
+    assert "1 files, 0 days arrived, none new" in told
+    assert "log.csv: unreadable: UTF-16: convert the file to UTF-8" in told
+    assert "2024-01-02.csv: unreadable: a link to /nowhere/2024-01-02.csv, which is not there" in told
+    (kept,) = read_quarantine(harness.settings.home)
+    assert kept.file == f"{harness.inbox}/log.csv"
+    lines = intake_lines(harness.settings.home)
+    assert lines[0].startswith("interactions, seen 20")
+    assert any("UTF-16" in line for line in lines)
+    write(harness.inbox, "log.csv", *good_rows(MONDAY))
+    (harness.inbox / "2024-01-02.csv").unlink()
+    assert len(harness.tick()) == 1
+    assert intake_lines(harness.settings.home) == []
 
 
 def test_both_sensors_run_from_the_start(harness: Harness) -> None:

@@ -104,7 +104,8 @@ def find_keys(keys: Collection[str], wanted: str) -> Iterator[str | PassedOver]:
     """Of a bucket's keys those that the pattern matches, and the parts of the folders that it matches."""
     barred = _barred_folders(keys)
     for folder, why in barred.items():
-        if any(_wanted(key, wanted) for key in keys if key.startswith(f"{folder}/")):
+        is_meant = is_named_as_data(PurePosixPath(folder).name) and _matches(folder, wanted)
+        if is_meant or any(_wanted(key, wanted) for key in keys if key.startswith(f"{folder}/")):
             yield PassedOver(folder, why)
     for key in sorted(keys):
         if _wanted(key, wanted) and not any(key.startswith(f"{folder}/") for folder in barred):

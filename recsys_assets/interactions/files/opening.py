@@ -73,20 +73,24 @@ def open_file(path: Path, layout: TextLayout, columns: Sequence[str], texts: Seq
     goes wrong while the caller reads. `columns` are those wanted; a list is no value of those in `texts`.
     """
     kind = format_of(path, layout.format)
-    here = path
+    with _named(path, kind), plain_text(path, kind) as plain:
+        if kind == "jsonl":
+            with without_mark(plain) as here, _named(here, kind):
+                yield _json_lines(here, columns, texts)
+            return
+        with _named(plain, kind):
+            yield _parquet(plain) if kind == "parquet" else _csv(plain, layout, columns)
+
+
+@contextmanager
+def _named(path: Path, kind: Kind) -> Iterator[None]:
+    """What a reader cannot read becomes SourceUnreadableError, with the row while the file is still there."""
     try:
-        with plain_text(path, kind) as here:
-            if kind == "parquet":
-                yield _parquet(here)
-            elif kind == "csv":
-                yield _csv(here, layout, columns)
-            else:
-                with without_mark(here) as here:
-                    yield _json_lines(here, columns, texts)
+        yield
     except UNREADABLE as broken:
         if isinstance(broken, OSError) and broken.errno in _OUR_FAULT:
             raise
-        raise _unreadable(here, kind, broken) from broken
+        raise _unreadable(path, kind, broken) from broken
 
 
 def format_of(path: Path | str, declared: Kind | None) -> Kind:
