@@ -113,8 +113,8 @@ app.registered_commands.extend(c for c in releases.app.registered_commands if c.
 
 @app.command()
 def status() -> None:
-    """Every release: version, phase, the canary's weight, why it stands there, who saw what; who waits for you; which files of
-    interactions were not read."""
+    """Every release: version, phase, the canary's weight, why it stands there, who saw what; who waits for you; what was not
+    read of the interactions."""
     from recsys_assets.interactions.survey import intake_lines
     from recsys_assets.notifications.standing import standing_lines
 
