@@ -113,8 +113,8 @@ app.registered_commands.extend(c for c in releases.app.registered_commands if c.
 
 @app.command()
 def status() -> None:
-    """Every release: version, phase, the canary's weight, why it stands there, who saw what; who waits for you; what was not
-    read of the interactions."""
+    """Every release: version, phase, the canary's weight, why it stands there, who saw what; and who waits for you.
+    Last, what of the interactions' files was not read."""
     from recsys_assets.interactions.survey import intake_lines
     from recsys_assets.notifications.standing import standing_lines
 

@@ -23,7 +23,7 @@ from recsys_assets.interactions.formats import SourceUnreadableError
 from recsys_assets.interactions.reader import (
     SourceMissingError,
     canonical,
-    event_span,
+    event_times,
     read_interactions,
     read_raw,
 )
@@ -123,7 +123,7 @@ def test_integer_times_of_a_parquet_log_are_read_by_range(tmp_path: Path) -> Non
     at = [int(datetime(2024, 1, day, tzinfo=UTC).timestamp()) for day in (1, 2, 2, 3)]
     pl.DataFrame({"u": [1] * 4, "i": [1, 2, 3, 4], "t": at, "v": [1.0] * 4}).write_parquet(tmp_path / "log.parquet")
     assert read_raw(tmp_path / "log.parquet", PLAIN, start=TUESDAY, end=WEDNESDAY)["item_id"].to_list() == [2, 3]
-    assert event_span(tmp_path / "log.parquet", PLAIN) == (MONDAY, WEDNESDAY)
+    assert [time.date() for time in event_times(tmp_path / "log.parquet", PLAIN)] == [MONDAY, WEDNESDAY]
 
 
 def test_a_truncated_parquet_file_is_unreadable_and_has_no_span(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_truncated_parquet_file_is_unreadable_and_has_no_span(tmp_path: Path) 
     with pytest.raises(SourceUnreadableError):
         read_raw(path, PLAIN)
     with pytest.raises(SourceUnreadableError):
-        event_span(path, PLAIN)
+        event_times(path, PLAIN)
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.csv"])
