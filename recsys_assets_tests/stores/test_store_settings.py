@@ -210,3 +210,10 @@ def test_on_a_cluster_no_state_is_left_in_files_that_several_pods_would_write(
     monkeypatch.setenv("DAGSTER_HOME", "/opt/dagster/dagster_home")
     found = loaded(tmp_path, whole, platform="kubernetes")
     assert found.dagster_home == Path("/opt/dagster/dagster_home"), "the chart mounts it"
+
+
+@pytest.mark.parametrize("scheme", ["gs", "abfs", "hdfs", "http", "file", "s3a"])
+@pytest.mark.parametrize("setting", ["tables", "bundles"])
+def test_a_scheme_that_is_not_supported_is_refused_by_name(tmp_path: Path, setting: str, scheme: str) -> None:
+    with pytest.raises(ConfigError, match=rf"stores\.{setting}: .*the scheme {scheme}:// is not supported"):
+        loaded(tmp_path, {setting: f"{scheme}://bucket/prefix"})
