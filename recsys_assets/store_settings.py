@@ -103,9 +103,7 @@ def s3_place(uri: str) -> tuple[str, str]:
     scheme, _, rest = uri.partition("://")
     bucket, _, prefix = rest.partition("/")
     if scheme.lower() != "s3" and "://" in uri:
-        raise ValueError(
-            f"the scheme {scheme}:// is not supported; supported is s3://bucket/prefix, or no setting at all"
-        )
+        raise ValueError(f"must be s3://bucket/prefix, or null; the scheme {scheme}:// is not supported")
     if scheme != "s3" or not _BUCKET.fullmatch(bucket) or ".." in bucket:
         raise ValueError("must be s3://bucket/prefix with the name of a bucket")
     parts = prefix.removesuffix("/").split("/") if prefix else []
