@@ -189,9 +189,9 @@ def _not_of_type(
 
 
 def _is_given(column: pl.Series) -> pl.Series:
-    """Neither null nor an empty string nor not-a-number."""
+    """Neither null nor a blank text nor not-a-number."""
     if column.dtype == pl.String:
-        return column.is_not_null() & (column != "").fill_null(False)
+        return (column.str.strip_chars() != "").fill_null(False)
     if column.dtype.is_float():
         return column.is_not_null() & column.is_not_nan().fill_null(False)
     return column.is_not_null()

@@ -72,7 +72,8 @@ def to_number(name: str, dtype: pl.DataType | None) -> pl.Expr:
 
 
 def to_text(name: str, dtype: pl.DataType | None) -> pl.Expr:
-    """A text as it is; whole numbers without a fraction, as in `to_id`, and not-a-number is null."""
+    """A text as it is, null where it is blank: an empty field in quotes means as little as one without. Whole numbers
+    have no fraction, as in `to_id`, and not-a-number is null."""
     if dtype is None or dtype.is_nested():
         return pl.lit(None, pl.String).alias(name)
     if dtype.is_float():
@@ -80,7 +81,8 @@ def to_text(name: str, dtype: pl.DataType | None) -> pl.Expr:
         whole = column.is_finite() & (column == column.round(0)) & (column.abs() < 2**53)
         digits = pl.when(whole).then(column).cast(pl.Int64, strict=False).cast(pl.String)
         return pl.coalesce(digits, column.cast(pl.String)).alias(name)
-    return pl.col(name).cast(pl.String, strict=False).alias(name)
+    text = pl.col(name).cast(pl.String, strict=False)
+    return pl.when(text.str.strip_chars() != "").then(text).alias(name)
 
 
 def within(

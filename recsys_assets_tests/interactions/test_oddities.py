@@ -21,11 +21,13 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from recsys_assets.interactions.entities import read_entities
 from recsys_assets.interactions.files import unpacking
 from recsys_assets.interactions.formats import SourceUnreadableError
 from recsys_assets.interactions.intake import Intake, take_in
 from recsys_assets.interactions.reader import read_raw
 from recsys_assets.interactions.sources import SourceFile
+from recsys_assets.settings import EntitySource
 from recsys_assets_tests.interactions.sources import HEADER, MONDAY, NOW, csv_source, data_settings
 
 LINE = {"who": "007", "what": "x1", "when": "2024-01-01T08:00:00Z", "stars": 3}
@@ -299,6 +301,34 @@ def test_a_column_that_is_not_there_is_named_beside_those_that_are(tmp_path: Pat
         "column who: schema: the file has no column who (mapped to user_id); it has 'who ', what, When, stars" in told
     )
     assert "the file has no column when (mapped to event_time)" in told
+
+
+@pytest.mark.parametrize("name", ["a[1].", "a*b.", "a?.", "a b.", "ä.", "{x}.", "a'b.", "a%20b.", "a=b."])
+def test_signs_in_a_name_are_no_pattern(tmp_path: Path, name: str) -> None:
+    (tmp_path / "aXb.jsonl").write_bytes(JSON * 3)
+    for kind, content in (("csv", CSV), ("jsonl", JSON), ("parquet", parquet())):
+        assert pairs_of(judge(tmp_path, name + kind, content)) == PAIRS
+
+
+def test_parquet_that_names_a_column_twice_is_refused(tmp_path: Path) -> None:
+    target = io.BytesIO()
+    table = pyarrow.table([["7"], ["x"], ["2024-01-01"], [3], ["8"]], names=[*HEADER.split(","), "who"])
+    pyarrow.parquet.write_table(table, target)
+    assert "'who' has more than one occurrence" in refusal_of(judge(tmp_path, "a.parquet", target.getvalue()))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b'"id","kind"\n"1",""\n2,\n3," "\n'),
+        ("a.jsonl", b'{"id":1,"kind":""}\n{"id":2,"kind":null}\n{"id":3,"kind":" "}\n'),
+    ],
+)
+def test_an_empty_text_is_no_category_whether_in_quotes_or_not(tmp_path: Path, name: str, content: bytes) -> None:
+    declared = {"kind": {"column": "kind", "kind": "category"}}
+    source = EntitySource.model_validate({"path": "x", "id_column": "id", "attributes": declared})
+    (tmp_path / name).write_bytes(content)
+    assert read_entities(tmp_path / name, source, "item_id")["kind"].to_list() == [None] * 3
 
 
 def test_a_file_that_is_not_there_is_no_empty_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,14 @@ def row(home: Path, kind: str, **body: object) -> None:
 def test_status_without_a_release_says_so_and_makes_nothing(home: Path) -> None:
     assert "no release yet" in say("status")
     assert list(home.iterdir()) == []
+
+
+def test_status_names_files_of_interactions_that_were_not_read(home: Path) -> None:
+    seen = {"at": "2024-01-01T10:00:00+00:00", "files": 1, "words": ["NOT READ log.csv: unreadable: UTF-16"]}
+    (home / "intake.json").write_text(json.dumps(seen))
+    told = say("status")
+    assert "interactions, seen 2024-01-01T10:00:" in told
+    assert "  NOT READ log.csv: unreadable: UTF-16" in told
 
 
 @pytest.mark.parametrize("command", [("status",), ("show", "rel-2")])

@@ -16,7 +16,7 @@ import polars as pl
 
 from recsys_assets.interactions.files.csv_records import count_csv
 from recsys_assets.interactions.files.json_lines import count_json_lines, json_names
-from recsys_assets.interactions.files.unpacking import plain_text, without_mark
+from recsys_assets.interactions.files.unpacking import for_json_reader, plain_text
 from recsys_assets.interactions.formats import SourceUnreadableError, locate_broken_line
 from recsys_assets.interactions.limits import check_header, check_json_lines, check_parquet
 from recsys_assets.settings import TextLayout
@@ -75,7 +75,7 @@ def open_file(path: Path, layout: TextLayout, columns: Sequence[str], texts: Seq
     kind = format_of(path, layout.format)
     with _named(path, kind), plain_text(path, kind) as plain:
         if kind == "jsonl":
-            with without_mark(plain) as here, _named(here, kind):
+            with for_json_reader(plain) as here, _named(here, kind):
                 yield _json_lines(here, columns, texts)
             return
         with _named(plain, kind):

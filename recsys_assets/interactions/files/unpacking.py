@@ -6,6 +6,8 @@ Here: what the first bytes say, and the copy. Not here: rows.
 from __future__ import annotations
 
 import gzip
+import re
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -29,6 +31,7 @@ _OTHERS: Final = {
 # Real events pack to a tenth or so. What unpacks further than this is made to fill a disk.
 MOST_PACKED: Final = 200
 FEW_BYTES: Final = 1 << 28
+_PATTERN: Final = re.compile(r"[*?\[\]{}]")
 _PIECE: Final = 1 << 20
 _LOOK: Final = 4_096
 
@@ -49,18 +52,20 @@ def plain_text(path: Path, kind: str) -> Iterator[Path]:
 
 
 @contextmanager
-def without_mark(path: Path) -> Iterator[Path]:
-    """The file without its byte order mark, which some readers take for a character of the first line."""
-    with path.open("rb") as file:
-        if file.read(len(BOM)) != BOM:
+def for_json_reader(path: Path) -> Iterator[Path]:
+    """The file under a name, and from a byte on, at which the reader of JSON lines reads it and nothing else: it takes
+    `[`, `*` and `?` in a path for a pattern, and a byte order mark for a character of the first line."""
+    with path.open("rb") as file, tempfile.TemporaryDirectory(prefix="recsys-") as folder:
+        here = Path(folder) / "lines"
+        if file.read(len(BOM)) == BOM:
+            with here.open("wb") as target:
+                shutil.copyfileobj(file, target, _PIECE)
+            yield here
+        elif _PATTERN.search(str(path)):
+            here.symlink_to(path.absolute())
+            yield here
+        else:
             yield path
-            return
-        with tempfile.TemporaryDirectory(prefix="recsys-") as folder:
-            copy = Path(folder) / "unmarked"
-            with copy.open("wb") as target:
-                while piece := file.read(_PIECE):
-                    target.write(piece)
-            yield copy
 
 
 def _start(path: Path) -> bytes:
