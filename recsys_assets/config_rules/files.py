@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     warning=True,
 )
 def data_lie_there(settings: Settings) -> Iterator[str]:
+    if settings.platform == "kubernetes":
+        return  # it is asked here, and read there
     for name, path in data_places(settings):
         place = settings.resolve(path)
         if "://" in place or next(glob.iglob(place, recursive=True), None) is not None:  # noqa: PTH207 - it is absolute

@@ -96,6 +96,11 @@ def test_what_matches_no_file_is_said_with_the_place_where_it_was_looked_for(tmp
     assert f"looked at {tmp_path}/inbox/interactions/*.parquet; the path exists as far as {tmp_path}/inbox" in found[0]
 
 
+def test_what_lies_on_a_cluster_is_not_looked_for_on_the_machine_that_asks() -> None:
+    assert said("data_lie_there", {}) != []
+    assert said("data_lie_there", {"platform": "kubernetes"}) == []
+
+
 def test_data_that_begin_tomorrow_are_said_and_those_that_began_yesterday_are_not() -> None:
     today = datetime.now(UTC).date()
     begun, not_begun = (
