@@ -6,7 +6,7 @@ Here: `open_release`, safe to do again, and with two at once one wins. Not here:
 from __future__ import annotations
 
 from recsys_assets.platform.interface import INFERENCE_SERVICE, RELEASE_ANNOTATION, Conflict
-from recsys_assets.records import MAX_COMPARED_BP, AnalysisPlan, ModelVersion, Release
+from recsys_assets.records import MAX_COMPARED_BP, AnalysisPlan, ModelVersion, Phase, Release
 from recsys_assets.rollout.act import read_state, record
 from recsys_assets.rollout.agree import agree_rules
 from recsys_assets.rollout.desk import Desk, ReleaseRefused
@@ -65,13 +65,16 @@ def _open(desk: Desk, model: ModelVersion, plan: AnalysisPlan, *, actor: str) ->
 def _serving(desk: Desk, model: ModelVersion) -> str | None:
     """The champion whose service is still there though no route leads to it: somebody removed the route.
 
-    Only where nobody is left to compare with is a release a first one, which gets all users by the offline gate alone.
+    The registry names it, or where its aliases were lost, too, the ledger. Only where nobody is left to compare with is
+    a release a first one, which gets all users by the offline gate alone.
     """
-    champion = desk.registry.champion()
-    if champion is None or champion.version == model.version:
-        return None
-    standing = desk.platform.get(INFERENCE_SERVICE, champion.service_name)
-    return None if standing is None else champion.version
+    named = desk.registry.champion()
+    last = [row.version for row in desk.ledger.releases() if row.phase is Phase.CHAMPION][-1:]
+    for version in ([named.version] if named else []) + last:
+        service = f"{model.name}-v{version}"
+        if version != model.version and desk.platform.get(INFERENCE_SERVICE, service) is not None:
+            return version
+    return None
 
 
 def _refuse_beyond_comparison(plan: AnalysisPlan) -> None:

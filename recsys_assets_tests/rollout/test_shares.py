@@ -18,12 +18,20 @@ from pydantic import ValidationError
 
 from recsys_assets.platform.interface import ANY, Manifest
 from recsys_assets.records import AS_STORED, MAX_COMPARED_BP, AnalysisPlan, Decision, Outcome, Phase, TrafficSplit
-from recsys_assets.rollout.act import read_state
+from recsys_assets.rollout.act import read_state, record
 from recsys_assets.rollout.desk import ReleaseRefused
 from recsys_assets.rollout.evidence import ALL_CHECKS, ERRORS, STABLE
 from recsys_assets.rollout.guard import Post, watch
 from recsys_assets.rollout.phases import decide
-from recsys_assets.rollout.route import MoveRefused, RouteState, moved, planned_split, read_route, virtual_service
+from recsys_assets.rollout.route import (
+    MoveRefused,
+    RouteState,
+    moved,
+    opened,
+    planned_split,
+    read_route,
+    virtual_service,
+)
 from recsys_assets.rollout.shares import share_of_new
 from recsys_assets.rollout.start import open_release
 from recsys_assets_tests.rollout.build import (
@@ -249,6 +257,13 @@ def test_where_the_route_was_removed_but_the_champion_still_serves_a_release_is_
     at.registry.set_alias("champion", "1")
     state = open_release(at, model("2"), plan(), actor="test")
     assert (state.release.champion, share_of_new(state.release, state.split)) == ("1", 0)
+
+
+def test_where_the_registry_lost_its_champion_as_well_the_ledger_names_it(tmp_path: Path) -> None:
+    at, _ = desk(tmp_path)
+    champion = release(champion=None).model_copy(update={"release_id": "rel-1", "model": model("1")})
+    record(at.ledger, replace(opened(champion, actor="test"), phase=Phase.CHAMPION, transition=1))
+    assert open_release(at, model("2"), plan(), actor="test").release.champion == "1"
 
 
 @pytest.mark.parametrize("version", ["2", "3"])
