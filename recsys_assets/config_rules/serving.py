@@ -70,6 +70,7 @@ def model_ports_suffice(settings: Settings) -> Iterator[str]:
     "The online store leaves time within the budget of an answer",
     "serving.online_store_timeout_ms",
     "serving.latency_budget_ms",
+    warning=True,
 )
 def online_store_leaves_time(settings: Settings) -> Iterator[str]:
     store, budget = settings.serving.online_store_timeout_ms, settings.serving.latency_budget_ms
@@ -80,7 +81,7 @@ def online_store_leaves_time(settings: Settings) -> Iterator[str]:
         )
 
 
-@rule("An answer within its budget comes before the gateway gives up", "serving.latency_budget_ms")
+@rule("An answer within its budget comes before the gateway gives up", "serving.latency_budget_ms", warning=True)
 def budget_fits_the_gateway(settings: Settings) -> Iterator[str]:
     budget = settings.serving.latency_budget_ms
     if budget > GATEWAY_TIMEOUT_MS:
