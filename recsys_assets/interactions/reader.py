@@ -110,21 +110,20 @@ def event_times(path: Path, source: InteractionSource, beside: Mapping[str, str 
             names = (*file.names, *beside)
             raise SourceUnreadableError(no_such_column(source.columns[EVENT_TIME], EVENT_TIME, names))
         when = to_time(EVENT_TIME, dtype, source.time_unit)
-        times = file.collect(lazy.select(ROW, when.alias("when"), pl.col(EVENT_TIME)))
-    first, last = times.select(first=pl.col("when").min(), last=pl.col("when").max()).row(0)
-    if times.is_empty():
-        raise NoRowsError("the file has columns and no row")
-    if first is None:
-        raise SourceUnreadableError(_no_times(times[EVENT_TIME], source))
-    return first, last
+        given = pl.col(EVENT_TIME).drop_nulls().first()
+        found = file.summarise(lazy, first=when.min(), last=when.max(), given=given)
+        if file.rows == 0:
+            raise NoRowsError("the file has columns and no row")
+    if found["first"] is None:
+        raise SourceUnreadableError(_no_time(found["given"], source))
+    return found["first"], found["last"]
 
 
-def _no_times(given: pl.Series, source: InteractionSource) -> str:
-    shown = given.drop_nulls().head(1).to_list()
-    if not shown:
-        return f"column {source.columns[EVENT_TIME]} is empty in every row"
-    hint = time_hint(shown[0], source.time_unit)
-    return f"column {source.columns[EVENT_TIME]}: no time in unit {source.time_unit}, got {shown[0]!r}{hint}"
+def _no_time(given: object, source: InteractionSource) -> str:
+    column = source.columns[EVENT_TIME]
+    if given is None:
+        return f"column {column} is empty in every row"
+    return f"column {column}: no time in unit {source.time_unit}, got {given!r}{time_hint(given, source.time_unit)}"
 
 
 def _opened(path: Path, source: InteractionSource) -> AbstractContextManager[OpenFile]:

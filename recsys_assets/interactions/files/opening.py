@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import polars as pl
 
@@ -60,11 +60,21 @@ class OpenFile:
         reader's last row is not the file's last row: then it merged rows or made some."""
         last = self.rows + self.filler
         frame = (lazy if keep is None else lazy.filter(keep | (pl.col(ROW) >= last))).collect()
-        found = frame.select(pl.col(ROW).max().cast(pl.Int64).fill_null(0)).item()
-        if found != last:
-            raise SourceUnreadableError(f"the reader found {found} rows where the file holds {last}: none is used")
+        self._believe(frame.select(pl.col(ROW).max()))
         frame = frame.filter(pl.col(ROW) <= self.rows)
         return frame if keep is None else frame.filter(keep)
+
+    def summarise(self, lazy: pl.LazyFrame, **values: pl.Expr) -> dict[str, Any]:
+        """One value of each expression over all rows of `lazy`, as well proven, without holding the rows."""
+        found = lazy.select(pl.col(ROW).max(), **values).collect()
+        self._believe(found.select(ROW))
+        return found.drop(ROW).row(0, named=True)
+
+    def _believe(self, newest: pl.DataFrame) -> None:
+        last = self.rows + self.filler
+        found = newest.select(pl.col(ROW).cast(pl.Int64).fill_null(0)).item()
+        if found != last:
+            raise SourceUnreadableError(f"the reader found {found} rows where the file holds {last}: none is used")
 
 
 @contextmanager
