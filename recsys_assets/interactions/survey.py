@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -123,10 +124,12 @@ def _left_out(file: SourceFile, span: Span | None, data: DataSettings, today: da
     return ""
 
 
-def keep_aside(home: Path, seen: Survey, at: datetime) -> None:
-    """Whole logs that are broken go into quarantine, once for each content."""
+def keep_aside(home: Path, seen: Survey, at: datetime, *, settled: Collection[str] | None = None) -> None:
+    """Whole logs that are broken go into quarantine, once for each content. With `settled` only these contents do: one
+    that is seen for the first time may still be growing, and each look would keep another piece of it."""
     for file, violation in seen.broken:
-        if not (home / "quarantine" / file.digest / RECORD).exists():
+        is_new = not (home / "quarantine" / file.digest / RECORD).exists()
+        if is_new and (settled is None or file.digest in settled):
             quarantine(home, file, [violation], days=[], at=at)
 
 
@@ -154,4 +157,4 @@ def intake_lines(home: Path) -> list[str]:
     """For `recsys-assets status`: what the last look had to say of the source's files."""
     found = recall(home)
     words = found.get("words") or []
-    return [f"interactions, seen {str(found.get('at'))[:16]}:", *(f"  {word}" for word in words)] if words else []
+    return [f"interactions, since {str(found.get('at'))[:16]}:", *(f"  {word}" for word in words)] if words else []

@@ -166,7 +166,7 @@ def test_the_tick_names_what_it_cannot_read_and_status_says_it_too(harness: Harn
     (kept,) = read_quarantine(harness.settings.home)
     assert kept.file == f"{harness.inbox}/log.csv"
     lines = intake_lines(harness.settings.home)
-    assert lines[0].startswith("interactions, seen 20")
+    assert lines[0].startswith("interactions, since 20")
     assert any("UTF-16" in line for line in lines)
     write(harness.inbox, "log.csv", *good_rows(MONDAY))
     (harness.inbox / "2024-01-02.csv").unlink()

@@ -59,7 +59,7 @@ def test_status_names_files_of_interactions_that_were_not_read(home: Path) -> No
     seen = {"at": "2024-01-01T10:00:00+00:00", "files": 1, "words": ["NOT READ log.csv: unreadable: UTF-16"]}
     (home / "intake.json").write_text(json.dumps(seen))
     told = say("status")
-    assert "interactions, seen 2024-01-01T10:00:" in told
+    assert "interactions, since 2024-01-01T10:00:" in told
     assert "  NOT READ log.csv: unreadable: UTF-16" in told
 
 
