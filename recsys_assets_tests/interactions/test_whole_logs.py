@@ -11,6 +11,7 @@ import os
 import tempfile
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,9 @@ from recsys_assets.interactions.days import TABLE, blocked_days
 from recsys_assets.interactions.files.listing import PassedOver
 from recsys_assets.interactions.quarantine import read_quarantine
 from recsys_assets.interactions.sources import look_at
-from recsys_assets.interactions.survey import recall, survey
+from recsys_assets.interactions.survey import keep_aside, recall, survey
 from recsys_assets_tests.interactions.sources import (
+    HEADER,
     MONDAY,
     NOW,
     TUESDAY,
@@ -193,3 +195,21 @@ def test_what_was_seen_is_written_down_only_when_it_changes(harness: Harness) ->
     assert recall(harness.settings.home) == first
     assert json.loads((harness.settings.home / "intake.json").read_text())["files"] == 1
     assert set(CHECKS) | {ALL_READ} == {e.check_name for e in harness.run(MONDAY).get_asset_check_evaluations()}
+
+
+def test_a_log_that_is_still_being_copied_is_named_at_once_and_kept_when_it_has_stopped_growing(
+    harness: Harness,
+) -> None:
+    home, known = harness.settings.home, dict[str, Any]()
+    whole = gzip.compress("\n".join([HEADER, *good_rows(MONDAY)]).encode())
+    for size in (30, 40, 50):
+        settled = set(known)
+        write(harness.inbox, "log.csv.gz").write_bytes(whole[:size])
+        seen = survey(harness.settings, known, NOW)
+        keep_aside(home, seen, NOW, settled=settled)
+        assert "packed with gzip, and cut or damaged" in "; ".join(seen.words())
+        assert read_quarantine(home) == []
+    keep_aside(home, survey(harness.settings, known, NOW), NOW, settled=known)
+    assert [kept.file for kept in read_quarantine(home)] == [f"{harness.inbox}/log.csv.gz"]
+    write(harness.inbox, "log.csv.gz").write_bytes(whole)
+    assert survey(harness.settings, known, NOW).words() == []
