@@ -84,14 +84,20 @@ def replayed_users_are_named(settings: Settings) -> Iterator[str]:
         )
 
 
-@rule("The lease runs out before the deadline does", "rollout.plan.lease_seconds", "rollout.plan.deadline_seconds")
+@rule(
+    "The lease runs out before the deadline does",
+    "rollout.plan.lease_seconds",
+    "rollout.plan.deadline_seconds",
+    warning=True,
+)
 def lease_is_shorter_than_the_deadline(settings: Settings) -> Iterator[str]:
     plan = settings.rollout.plan
     if plan.lease_seconds >= plan.deadline_seconds:
         yield (
             f"rollout.plan.lease_seconds {number(plan.lease_seconds)} is not shorter than "
             "rollout.plan.deadline_seconds "
-            f"{number(plan.deadline_seconds)}: the guard would never notice that nobody looks; shorten the lease"
+            f"{number(plan.deadline_seconds)}: where nobody looks, the guard takes the weight after the deadline only; "
+            "shorten the lease"
         )
 
 
