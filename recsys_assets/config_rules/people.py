@@ -36,7 +36,7 @@ def receivers_differ(settings: Settings) -> Iterator[str]:
             )
 
 
-@rule("A receiver lists an event once", "notifications.webhooks.events")
+@rule("A receiver lists an event once", "notifications.webhooks.events", warning=True)
 def events_are_listed_once(settings: Settings) -> Iterator[str]:
     for number, webhook in enumerate(settings.notifications.webhooks):
         for event in sorted({e for e in webhook.events if webhook.events.count(e) > 1}):

@@ -124,6 +124,7 @@ def requests_fit_limits(settings: Settings) -> Iterator[str]:
     "kubernetes.autoscaling.metric",
     "kubernetes.autoscaling.min_replicas",
     "kubernetes.autoscaling.max_replicas",
+    warning=True,
 )
 def replicas_grow_by_a_metric(settings: Settings) -> Iterator[str]:
     scaling = settings.kubernetes.autoscaling
@@ -138,6 +139,7 @@ def replicas_grow_by_a_metric(settings: Settings) -> Iterator[str]:
     "A connection is given up before its request is",
     "kubernetes.connect_timeout_seconds",
     "kubernetes.request_timeout_seconds",
+    warning=True,
 )
 def connecting_ends_first(settings: Settings) -> Iterator[str]:
     connect, request = settings.kubernetes.connect_timeout_seconds, settings.kubernetes.request_timeout_seconds
