@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from recsys_assets.platform.interface import ANY, Manifest
+from recsys_assets.kubernetes_settings import KubernetesSettings
+from recsys_assets.platform.interface import ANY, VIRTUAL_SERVICE, Manifest
+from recsys_assets.platform.kubernetes.dress import dressed, undressed
 from recsys_assets.records import AS_STORED, MAX_COMPARED_BP, AnalysisPlan, Decision, Outcome, Phase, TrafficSplit
 from recsys_assets.rollout.act import read_state, record
 from recsys_assets.rollout.desk import ReleaseRefused
@@ -178,6 +180,22 @@ def test_a_rule_of_an_http_route_that_is_not_ours_counts_as_well() -> None:
         rules = [*manifest["spec"]["http"], {"backendRefs": backends}]
         state = read_route(manifest | {"spec": manifest["spec"] | {"http": rules}})
         assert share_of_new(state.release, state.split) == share
+
+
+@pytest.mark.parametrize("kind", ["istio", "gateway-api"])
+def test_a_weight_that_was_edited_on_the_cluster_is_taken_back_whatever_kind_the_route_is_stored_as(kind: str) -> None:
+    cluster = KubernetesSettings.model_validate({"route": kind})
+    live = dressed(cluster, virtual_service(route(Phase.CANARY)))
+    assert read_route(undressed(cluster, VIRTUAL_SERVICE, live)).manual_edit is None
+    arms = next(
+        rule.get("route") or rule["backendRefs"]
+        for rule in live["spec"].get("http") or live["spec"]["rules"]
+        if len(rule.get("route") or rule.get("backendRefs") or ()) == 2
+    )
+    arms[0]["weight"], arms[1]["weight"] = 9_000, 1_000
+    state = read_route(undressed(cluster, VIRTUAL_SERVICE, live))
+    assert share_of_new(state.release, state.split) == 9_000
+    assert decide(world(state), later(1)).phase is Phase.HELD
 
 
 def test_a_pause_and_a_lease_that_ran_out_keep_no_unjudged_model_up() -> None:
