@@ -40,6 +40,8 @@ FROM base AS runtime
 ENV PATH=/opt/recsys/bin:/usr/local/bin:/usr/bin:/bin \
     RECSYS_HOME=/var/lib/recsys \
     HOME=/tmp \
+    TZ=UTC \
+    PGTZ=UTC \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     MPLCONFIGDIR=/tmp/matplotlib \

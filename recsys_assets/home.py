@@ -34,7 +34,7 @@ def prepare(settings: Settings) -> None:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Variables for processes that work on this home: our settings, Dagster's home, and no telemetry of any library."""
+    """Variables for processes that work on this home: our settings, Dagster's home, UTC, and no library's telemetry."""
     return {
         **settings.environment(),
         "DAGSTER_HOME": str(settings.dagster_home),
@@ -42,6 +42,9 @@ def environment(settings: Settings) -> dict[str, str]:
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "1",
+        # For the logs of libraries, and the sessions of Postgres: what is ours is in UTC without it.
+        "TZ": "UTC",
+        "PGTZ": "UTC",
         # One thread each: on a small machine several processes share the cores.
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",

@@ -7,7 +7,7 @@ from recsys_assets.settings import Settings
 
 
 def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
-    """`weekly_drill_schedule`: Tuesdays at ten, when people are at work."""
+    """`weekly_drill_schedule`: Tuesdays at ten UTC, when people are at work."""
 
     def config(context: dg.ScheduleEvaluationContext) -> dict[str, object]:
         week = context.scheduled_execution_time.isocalendar().week
@@ -18,6 +18,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             name="weekly_drill_schedule",
             job_name=DRILL_JOB,
             cron_schedule="0 10 * * 2",
+            execution_timezone="UTC",
             run_config_fn=config,
             default_status=dg.DefaultScheduleStatus.STOPPED,
             description="Plays one drill a week, each kind in turn. Real users meet it: switch it on knowingly.",

@@ -109,8 +109,7 @@ def _decode(rows: Iterable[tuple[str, bytes, float]]) -> dict[str, Any] | None:
     values: dict[str, Any] = {}
     for name, encoded, stamp in rows:
         values[name] = decode_value(encoded)
-        # Feast stores the UTC wall time as if it were local time; this undoes exactly that.
-        values["event_time"] = datetime.fromtimestamp(int(stamp)).replace(tzinfo=UTC)  # noqa: DTZ006
+        values["event_time"] = datetime.fromtimestamp(int(stamp), UTC)
     return values or None
 
 

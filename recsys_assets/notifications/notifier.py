@@ -18,6 +18,7 @@ from pathlib import Path
 from recsys_assets.notifications.delivery import Route, collect, deliver
 from recsys_assets.notifications.outbox import Outbox
 from recsys_assets.notifications.receivers import receivers
+from recsys_assets.program_log import start_logging
 from recsys_assets.rollout.ledger import open_ledger
 from recsys_assets.settings import ConfigError, Settings, load_settings
 from recsys_assets.store_settings import LEDGER_ONLY
@@ -59,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m recsys_assets.notifications.notifier", description=__doc__)
     parser.add_argument("--home", type=Path)
     given = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    start_logging()
     try:
         found = routes(load_settings(home=given.home, secrets=LEDGER_ONLY))
     except ConfigError as broken:

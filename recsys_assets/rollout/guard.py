@@ -25,6 +25,7 @@ from recsys_assets.platform.interface import (
     Platform,
     PlatformError,
 )
+from recsys_assets.program_log import start_logging
 from recsys_assets.records import Decision, Phase, Verdict
 from recsys_assets.rollout.act import move, read_state
 from recsys_assets.rollout.breaches import full_verdicts, gateway_verdicts, judge_breach
@@ -182,7 +183,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m recsys_assets.rollout.guard", description=__doc__)
     parser.add_argument("--home", type=Path)
     given = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    start_logging()
     settings = load_settings(home=given.home, secrets=LEDGER_ONLY)
     post = Post(
         model_name=settings.model_name,

@@ -20,6 +20,7 @@ def build_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             name=f"{COLLECT_JOB}_schedule",
             job_name=COLLECT_JOB,
             cron_schedule="*/10 * * * *",
+            execution_timezone="UTC",
             should_execute=anything_served,
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description="Exposures and feedback into their tables.",

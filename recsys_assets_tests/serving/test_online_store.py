@@ -46,8 +46,7 @@ def write_store(path: Path, user: str, items: list[str]) -> None:
         "recent_times": Value(double_list_val=DoubleList(val=[SEEN] * len(items))),
         "events_7d": Value(int64_val=2),
     }
-    # Feast stores the UTC wall time as local time; event_time is 31 January, midnight.
-    stamp = datetime(2024, 1, 31).timestamp()  # noqa: DTZ001
+    stamp = datetime(2024, 1, 31, tzinfo=UTC).timestamp()
     with sqlite3.connect(path) as db:
         db.execute(f"CREATE TABLE {TABLE} (entity_key BLOB, feature_name TEXT, value BLOB, event_ts INTEGER)")
         rows = [(entity_key("user_id", user), name, value.SerializeToString(), stamp) for name, value in values.items()]

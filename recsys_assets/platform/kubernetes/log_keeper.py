@@ -47,6 +47,7 @@ def reopen_by(admin: str) -> Callable[[], bool]:
 
 
 def main(argv: list[str] | None = None) -> None:
+    from recsys_assets.program_log import start_logging
     from recsys_assets.settings import load_settings
 
     parser = argparse.ArgumentParser(prog="python -m recsys_assets.platform.kubernetes.log_keeper", description=__doc__)
@@ -55,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--admin", required=True, help="Envoy's admin interface, on loopback")
     parser.add_argument("--keep-days", type=int, required=True)
     given = parser.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    start_logging()
     serving = load_settings(secrets=()).serving
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 from typing import Final
 
@@ -18,6 +17,7 @@ from recsys_assets.platform.interface import Unavailable
 from recsys_assets.platform.local import stack
 from recsys_assets.platform.local.locks import only_one
 from recsys_assets.platform.local.supervisor import Supervisor
+from recsys_assets.program_log import start_logging
 from recsys_assets.settings import Settings, load_settings
 
 LOOK_SECONDS: Final = 0.5
@@ -37,7 +37,7 @@ def look(settings: Settings, *, orphaned: bool = False) -> bool:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    start_logging()
     settings = load_settings()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

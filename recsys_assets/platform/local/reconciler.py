@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -33,6 +32,7 @@ from recsys_assets.platform.local.rotation import rotate
 from recsys_assets.platform.local.routing import EffectiveRoute
 from recsys_assets.platform.local.store import Changes, ManifestStore, open_store
 from recsys_assets.platform.local.supervisor import Supervisor
+from recsys_assets.program_log import start_logging
 from recsys_assets.settings import Settings, load_settings
 
 POLL_SECONDS: Final = 0.1
@@ -113,7 +113,7 @@ class Reconciler:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    start_logging()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     settings = load_settings()
     stop = threading.Event()

@@ -11,7 +11,7 @@ from typing import Final
 
 _NAMES: Final = frozenset(
     [
-        *("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER"),
+        *("HOME", "LANG", "LANGUAGE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER"),
         *("VIRTUAL_ENV", "PYTHONPATH", "PYTHONUNBUFFERED", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
@@ -21,8 +21,11 @@ _NAMES: Final = frozenset(
 )
 # Where data may lie on S3, its identity comes by variables.
 _PREFIXES: Final = ("LC_", "AWS_")
+# Nothing of ours reads it; libraries' logs, consoles and databases do.
+_FIXED: Final = {"TZ": "UTC", "PGTZ": "UTC"}
 
 
 def let_in(variables: Mapping[str, str]) -> dict[str, str]:
-    """Those of the starter's variables that the stack may see."""
-    return {name: value for name, value in variables.items() if name in _NAMES or name.startswith(_PREFIXES)}
+    """Those of the starter's variables that the stack may see, and UTC whatever the starter's time zone is."""
+    seen = {name: value for name, value in variables.items() if name in _NAMES or name.startswith(_PREFIXES)}
+    return seen | _FIXED
