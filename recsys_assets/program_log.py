@@ -26,4 +26,5 @@ def start_logging() -> None:
     """Everything from INFO on goes to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(UtcFormatter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.root.addHandler(handler)
+    logging.root.setLevel(logging.INFO)

@@ -5,12 +5,19 @@ Here: values and their JSON. Not here: any decision, any clock, any client.
 
 from __future__ import annotations
 
-from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 Variant = Literal["stable", "canary", "shadow"]
 
@@ -33,7 +40,7 @@ class ModelVersion(_Record):
     table_versions: dict[str, int]
     code_version: str
     bundle_digest: str
-    as_of: datetime
+    as_of: AwareDatetime
     drill: str | None = None
 
     @property
@@ -233,7 +240,7 @@ class Release(_Record):
     model: ModelVersion
     champion: str | None
     plan: AnalysisPlan
-    opened_at: datetime
+    opened_at: AwareDatetime
 
 
 class Decision(_Record):

@@ -1,11 +1,14 @@
 """What every room's tests may use: settings over a folder of the test's own, with ports nobody else has.
 
-Here: `settings`, `free_ports`, and the order of the folders. Not here: data, which each test writes out.
+Here: `settings`, `free_ports`, the order of the folders, and a time zone that is not UTC. Not here: data, which each
+test writes out.
 """
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,6 +23,11 @@ from recsys_assets_tests.stores.fixtures import (  # noqa: F401 - fixtures of ev
     s3_server,
     valkey_server,
 )
+
+# Every test, and every process that it starts, is where no midnight is UTC's and one does not exist (10 March 2024):
+# whatever takes a moment for local time gives a wrong answer somewhere.
+os.environ["TZ"] = "America/Havana"
+time.tzset()
 
 JOURNEYS = Path(__file__).parent / "journeys"
 

@@ -97,6 +97,8 @@ class Ledger:
         self, kind: str, *, release_id: str, actor: str, at: datetime, key: str, body: Mapping[str, Any]
     ) -> bool:
         """Write a row; False when the key already stands there."""
+        if at.tzinfo is None:
+            raise ValueError(f"{key}: a moment of the ledger has its time zone, found {at.isoformat()}")
         return self._book.add(Row(at.isoformat(), release_id, kind, actor, key, json.dumps(body, sort_keys=True)))
 
     def has(self, key: str) -> bool:

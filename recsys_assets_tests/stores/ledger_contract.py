@@ -49,6 +49,11 @@ class LedgerContract:
         assert (ledger.events(), ledger.releases(), ledger.last_seq(), ledger.after(0)) == ([], [], 0, [])
         assert not ledger.has("r1/0")
 
+    def test_a_moment_without_a_time_zone_is_refused(self, ledger: Ledger) -> None:
+        with pytest.raises(ValueError, match=r"has its time zone, found 2026-01-01T00:00:00$"):
+            ledger.append("opened", release_id="rel-2", actor="a", at=later(0).replace(tzinfo=None), key="k", body={})
+        assert ledger.events() == []
+
     def test_what_was_written_is_read_back_exactly(self, ledger: Ledger) -> None:
         at = later(0.123456).astimezone(timezone(timedelta(hours=2)))
         body = {

@@ -7,9 +7,10 @@ Here: one run by `dagster job execute`. Not here: pods (cluster/), or how the ch
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -17,6 +18,7 @@ import pytest
 import yaml
 from dagster._core.storage.compute_log_manager import ComputeIOType
 
+import recsys_assets
 from recsys_assets.resources.tables import TablesResource, s3_options
 from recsys_assets.rollout.ledger import MARKED, Ledger
 from recsys_assets.rollout.ledger_postgres import PostgresBook
@@ -27,6 +29,9 @@ from recsys_assets_tests.stores.servers import HOST, REGION, S3, Postgres
 from recsys_assets_tests.waiting import HANG_SECONDS
 
 ASSETS = {"exposure_marks", "exposures", "feedback"}
+DOCKERFILE = Path(recsys_assets.__file__).parent.parent / "Dockerfile"
+# Dagster leaves the zone of its sessions to the database; our image gives it.
+_ZONES = re.compile(r"^ +((?:PG)?TZ)=(\S+)", re.MULTILINE)
 
 
 def write_instance(folder: Path, postgres: Postgres, s3: S3, bucket: str) -> None:
@@ -74,6 +79,8 @@ def test_a_job_runs_with_all_its_state_on_servers_and_leaves_none_in_files(
 ) -> None:
     ledger_url = postgres_server.make("dagster_ledger")
     postgres_server.make("dagster")
+    postgres_server.run("ALTER DATABASE dagster SET timezone = 'America/New_York'")
+    began = datetime.now(UTC)
     ledger = Ledger(PostgresBook(ledger_url))
     mark = {"model_version": "7", "since": later(1).isoformat(), "until": later(9).isoformat()}
     ledger.append(MARKED, release_id="rel-7", actor="me", at=later(9), key="rel-7/marks", body=mark)
@@ -85,6 +92,7 @@ def test_a_job_runs_with_all_its_state_on_servers_and_leaves_none_in_files(
         "RECSYS_LEDGER_URL": ledger_url,
         "DAGSTER_PG_PASSWORD": "any",
         "DAGSTER_HOME": str(instance_folder),
+        **dict(_ZONES.findall(DOCKERFILE.read_text(encoding="utf-8"))),
     }
     words = ["job", "execute", "-m", "recsys_assets.definitions", "-j", "collect_feedback"]
     code = "from dagster._cli import main; main()"
@@ -100,7 +108,9 @@ def test_a_job_runs_with_all_its_state_on_servers_and_leaves_none_in_files(
 
     monkeypatch.setenv("DAGSTER_PG_PASSWORD", "any")
     with dg.DagsterInstance.from_config(str(instance_folder)) as instance:
-        (run,) = instance.get_runs()
+        (record,) = instance.get_run_records()
+        assert began < record.create_timestamp < record.update_timestamp < datetime.now(UTC)
+        run = record.dagster_run
         assert (run.job_name, run.status) == ("collect_feedback", dg.DagsterRunStatus.SUCCESS)
         events = [entry.dagster_event for entry in instance.all_logs(run.run_id) if entry.dagster_event]
         made = {str(e.asset_key.to_user_string()) for e in events if e.is_step_materialization and e.asset_key}
