@@ -9,10 +9,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from recsys_assets import visitor_id
 from recsys_assets.platform.documents import check_document, shown
 from recsys_assets.platform.interface import (
     DESTINATION_RULE,
     INFERENCE_SERVICE,
+    STICKY_HEADER_ANNOTATION,
     VIRTUAL_SERVICE,
     Invalid,
     Manifest,
@@ -152,6 +154,7 @@ def _command(container: Place) -> None:
 
 
 def _virtual_service(top: Place) -> None:
+    _sticky_header(top.at("metadata").at("annotations"))
     spec = top.at("spec")
     for host in spec.at("hosts").items(at_least=1):
         host.text()
@@ -168,6 +171,15 @@ def _virtual_service(top: Place) -> None:
         if not isinstance(value.value, int | float) or isinstance(value.value, bool) or not 0 <= value.value <= 100:
             raise value.refuse(f"must be a number from 0 to 100, got {shown(value.value)}")
     _duration(rule.at("timeout"))
+
+
+def _sticky_header(annotations: Place) -> None:
+    """Servers and logs know the visitor by one header: a split by another one would be judged by the wrong people."""
+    header = None if annotations.absent else annotations.mapping().get(STICKY_HEADER_ANNOTATION)
+    if header is not None and str(header).lower() != visitor_id.HEADER:
+        raise annotations.at(STICKY_HEADER_ANNOTATION).refuse(
+            f"must be {visitor_id.HEADER}, by which model servers and logs know the visitor, got {shown(header)}"
+        )
 
 
 def _weights(route: Place) -> None:

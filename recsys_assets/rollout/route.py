@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import ValidationError
 
+from recsys_assets import visitor_id
 from recsys_assets.platform.interface import (
     ANNOTATION_PREFIX,
     DESTINATION_RULE,
@@ -33,7 +34,6 @@ from recsys_assets.rollout.shares import beyond_comparison
 from recsys_assets.rollout.trail import Move, read_moves, written_moves
 
 API_VERSION: Final = "networking.istio.io/v1"
-STICKY_HEADER: Final = "x-user-id"
 _T = TypeVar("_T")
 
 
@@ -260,7 +260,7 @@ def _annotations(state: RouteState) -> dict[str, str]:
         values["clock"] = state.clock.written()
     return {
         RELEASE_ANNOTATION: state.release.release_id,
-        STICKY_HEADER_ANNOTATION: STICKY_HEADER,
+        STICKY_HEADER_ANNOTATION: visitor_id.HEADER,
         PHASE_ANNOTATION: state.phase.value,
         **{ANNOTATION_PREFIX + key: value for key, value in values.items()},
     }

@@ -16,20 +16,24 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 
+from recsys_assets import visitor_id
 from recsys_assets.recommender.profiles import UserProfile
 from recsys_assets.serving import protocol_v1, protocol_v2
+from recsys_assets.serving.bodies import JSON, read_body
 from recsys_assets.serving.exposures import ExposureLog, exposure_line
 from recsys_assets.serving.faults import Faults, stopped_moving
-from recsys_assets.serving.http import JSON, Caller, add_error_answers, caller_of, read_body
+from recsys_assets.serving.http import Caller, add_error_answers, caller_of
 from recsys_assets.serving.ladder import RUNGS, Answer, Ladder, Lookup, Question
 from recsys_assets.serving.metadata import add_metadata, check_model
 from recsys_assets.serving.metrics import CONTENT_TYPE, ServerMetrics
 from recsys_assets.serving.online import OnlineLookups
 from recsys_assets.serving.patience import Missed, Patience
-from recsys_assets.serving.protocol import Ask, Malformed, dumps, refuse
+from recsys_assets.serving.protocol import Ask, Malformed, Rendered, dumps, refuse
 
 _RANKER_FLAGS: Final = {"slow": "ranker_slow", "unavailable": "ranker_failed", "paused": "ranker_paused"}
-Render = Callable[[Sequence[Answer]], dict[str, Any]]
+Render = Callable[[Sequence[Answer]], Rendered]
+# What clients of another method are told.
+_ALLOWED: Final = {"allow": "POST, OPTIONS"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Inference:
 
     async def v1(self, request: Request, name: str) -> Response:
         async def asked(caller: Caller) -> tuple[list[Ask], Render]:
+            if protocol_v2.JSON_LENGTH in request.headers:
+                refuse(protocol_v2.JSON_LENGTH, "binary tensors belong to version 2 of the protocol", status=415)
             asks = protocol_v1.parse(await read_body(request))
             return asks, lambda answers: protocol_v1.render(
                 answers, model_version=self._served.version, variant=caller.variant, request_id=caller.request_id
@@ -67,15 +73,15 @@ class Inference:
 
     async def v2(self, request: Request, name: str, version: str | None = None) -> Response:
         async def asked(caller: Caller) -> tuple[list[Ask], Render]:
-            asks, own_id, wanted = protocol_v2.parse(await read_body(request))
+            json_length = request.headers.get(protocol_v2.JSON_LENGTH)
+            asks, wish = protocol_v2.parse(await read_body(request), name=self._served.name, json_length=json_length)
             return asks, lambda answers: protocol_v2.render(
                 answers,
+                wish,
                 name=self._served.name,
                 model_version=self._served.version,
                 variant=caller.variant,
                 request_id=caller.request_id,
-                own_id=own_id,
-                wanted=wanted,
             )
 
         return await self._answer(request, name, version, asked)
@@ -91,11 +97,13 @@ class Inference:
         answers: Sequence[Answer] = ()
         try:
             check_model(self._served.name, self._served.version, name, version)
+            if not caller.is_fit:
+                refuse(visitor_id.HEADER, visitor_id.WHY_NOT, status=400)
             asks, render = await asked(caller)
             answers = await self._rank(asks, caller, started)
             response = self._respond(answers, render, caller, started)
         except Malformed as malformed:
-            response = Response(malformed.body(), malformed.status, media_type=JSON)
+            response = Response(malformed.body(), malformed.status, headers=malformed.headers, media_type=JSON)
         response.headers["x-request-id"] = caller.request_id.encode("utf-8").decode("latin-1")  # as it came
         response.headers["x-model-version"] = served.version
         served.metrics.answered(
@@ -152,23 +160,23 @@ class Inference:
     def _respond(self, answers: Sequence[Answer], render: Render, caller: Caller, started: float) -> Response:
         if caller.is_answered and self._served.faults.fails(caller.request_id):
             return Response(dumps({"error": "drill: failing", "faults": []}), 500, media_type=JSON)
-        body = dumps(render(answers))
+        rendered = render(answers)
         kept = self._expose(answers, caller, (perf_counter() - started) * 1_000)
         worst = max(answers, key=lambda answer: RUNGS.index(answer.rung))
-        headers = {"x-recsys-rung": worst.rung} | ({} if kept else {"x-recsys-exposure": "lost"})
-        return Response(body, 200, headers=headers, media_type=JSON)
+        headers = {"x-recsys-rung": worst.rung, **rendered.headers} | ({} if kept else {"x-recsys-exposure": "lost"})
+        return Response(rendered.body, 200, headers=headers, media_type=rendered.media_type)
 
     def _expose(self, answers: Sequence[Answer], caller: Caller, latency_ms: float) -> bool:
         served = self._served
         seen = [answer for answer in answers if "given_profile" not in answer.flags]
-        if not seen or (caller.variant == "direct" and not caller.is_visitor):
+        if not seen or caller.visitor_id is None:
             return True  # a probe: nobody was shown anything
         lines = b"".join(
             exposure_line(
                 answer,
                 request_id=caller.request_id,
                 served_at=served.now(),
-                visitor_id=caller.visitor_id or answer.user_id,
+                visitor_id=caller.visitor_id,
                 model_version=served.version,
                 variant=caller.variant,
                 latency_ms=latency_ms,
@@ -195,13 +203,27 @@ def build_app(served: Served) -> FastAPI:
         title=served.name, version=served.version, docs_url=None, redoc_url=None, openapi_url=None, lifespan=primed
     )
     inference = Inference(served)
-    app.add_api_route("/v1/models/{name}:predict", inference.v1, methods=["POST"], response_model=None)
-    app.add_api_route("/v2/models/{name}/infer", inference.v2, methods=["POST"], response_model=None)
-    app.add_api_route("/v2/models/{name}/versions/{version}/infer", inference.v2, methods=["POST"], response_model=None)
+    versioned = "/v2/models/{name}/versions/{version}/infer"
+    asked = {
+        "/v1/models/{name}:predict": inference.v1,
+        "/v2/models/{name}/infer": inference.v2,
+        versioned: inference.v2,
+    }
+    for path, answer in asked.items():
+        app.add_api_route(path, answer, methods=["POST"], response_model=None)
+        app.add_api_route(path, _other_method, methods=["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
     add_metadata(app, name=served.name, version=served.version, lost=lambda: served.exposures.lost)
     app.add_api_route("/metrics", _metrics(served.metrics), methods=["GET"], response_model=None)
     add_error_answers(app)
     return app
+
+
+async def _other_method(request: Request) -> Response:
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers=_ALLOWED)
+    rule = "a recommendation is asked for with POST, and a body that says for whom"
+    body = {"error": f"{request.method}: {rule}", "faults": [{"where": "method", "rule": rule}]}
+    return Response(dumps(body), 405, headers=_ALLOWED, media_type=JSON)
 
 
 def _metrics(metrics: ServerMetrics) -> Callable[[], Awaitable[Response]]:

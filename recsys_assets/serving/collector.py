@@ -20,8 +20,9 @@ from fastapi import FastAPI, Request, Response
 from recsys_assets.serving import feedback_protocol
 from recsys_assets.serving.admission import Door, Refused, unavailable
 from recsys_assets.serving.appendlog import AppendBusy
+from recsys_assets.serving.bodies import JSON, read_body
 from recsys_assets.serving.feedback_log import FeedbackCorrupt, FeedbackLog, FeedbackUnavailable
-from recsys_assets.serving.http import JSON, KEEP_ALIVE_SECONDS, add_error_answers, read_body
+from recsys_assets.serving.http import KEEP_ALIVE_SECONDS, add_error_answers
 from recsys_assets.serving.protocol import dumps
 from recsys_assets.serving.tokens import ANONYMOUS, TokenGate, TokensBroken
 from recsys_assets.settings import CollectorSettings
@@ -43,7 +44,7 @@ def build_app(log: FeedbackLog, gate: TokenGate, limits: CollectorSettings, *, n
         client = door.client(request.headers.get("authorization"))
         with door.inside():
             door.charge(client, 1)  # for one that turns out to be malformed
-            events = feedback_protocol.parse(await read_body(request, limits.max_body_bytes))
+            events = feedback_protocol.parse(await read_body(request, limits.max_body_bytes, labelled=True))
             door.charge(client, len(events) - 1)
             at, named = now(), None if client == ANONYMOUS else client
             lines = [(event.event_id, feedback_protocol.feedback_line(event, at, client=named)) for event in events]

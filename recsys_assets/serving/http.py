@@ -1,23 +1,22 @@
-"""Who calls and what they sent: headers of the gateway, and a body read under limits.
+"""Who calls, by the headers of the gateway, and how errors are answered.
 
-Here: the parts of HTTP that the model server and the collector share. Not here: any route.
+Here: the parts of HTTP that the model server and the collector share. Not here: bodies (bodies.py), any route.
 """
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from recsys_assets.serving.protocol import MAX_BODY_BYTES, MAX_ID_LENGTH, Malformed, dumps, refuse
+from recsys_assets import visitor_id
+from recsys_assets.serving.bodies import JSON
+from recsys_assets.serving.protocol import MAX_ID_LENGTH, Malformed, dumps
 
-JSON: Final = "application/json"
-BODY_SECONDS: Final = 10.0
 # Longer than the gateway keeps an idle connection: it must be the gateway that closes, or a request gets lost.
 KEEP_ALIVE_SECONDS: Final = 3_700
 
@@ -27,11 +26,16 @@ _VARIANTS: Final[dict[str, CallerVariant]] = {"stable": "stable", "canary": "can
 
 @dataclass(frozen=True)
 class Caller:
-    """`visitor_id` is None for a probe; `variant` is direct where no gateway stood in between."""
+    """`visitor_id` is None for a probe; `variant` is direct where no gateway stood in between.
+
+    `is_fit`: it is a probe, or its visitor is named by the rule by which the gateway assigns visitors. Nobody else is
+    answered: an answer that is logged under another name would be analysed as somebody else's.
+    """
 
     request_id: str
     visitor_id: str | None
     variant: CallerVariant
+    is_fit: bool
 
     @property
     def is_visitor(self) -> bool:
@@ -44,16 +48,16 @@ class Caller:
 
 
 def caller_of(request: Request, service: str = "") -> Caller:
-    """The caller by the headers that the gateway sets. An id that cannot be an id is replaced or left out.
+    """The caller by the headers that the gateway sets. A request id that cannot be an id is replaced.
 
     `service` is the one that is asked here: by its name it knows that a request is a copy.
     """
     asked = _identifier(request.headers.get("x-request-id"))
-    return Caller(
-        request_id=asked or str(uuid.uuid4()),
-        visitor_id=_identifier(request.headers.get("x-user-id")),
-        variant=_variant(request, service),
-    )
+    name = visitor_id.HEADER.encode()
+    values = [value for header, value in request.scope["headers"] if header == name]
+    visitor, variant = visitor_id.read(values), _variant(request, service)
+    is_probe = not values and variant == "direct"
+    return Caller(asked or str(uuid.uuid4()), visitor, variant, is_fit=is_probe or visitor is not None)
 
 
 def _variant(request: Request, service: str) -> CallerVariant:
@@ -75,31 +79,22 @@ def _identifier(header: str | None) -> str | None:
     return text if len(text) <= MAX_ID_LENGTH and text.isprintable() else None
 
 
-async def read_body(request: Request, limit: int = MAX_BODY_BYTES) -> bytes:
-    """The body as a whole, or 4xx: too large (413), not JSON by its own word (415), too slow (408), cut off (400)."""
-    kind = request.headers.get("content-type", JSON).split(";")[0].strip().lower()
-    if kind != JSON:
-        refuse("content-type", f"must be {JSON}", status=415)
-    if "inference-header-content-length" in request.headers:
-        refuse("inference-header-content-length", "binary tensors are not served", status=415)
-    if int(request.headers.get("content-length", "0") or 0) > limit:
-        refuse("body", f"must not be longer than {limit} bytes", status=413)
-    parts: list[bytes] = []
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for part in request.stream():
-                parts.append(part)
-                if sum(map(len, parts)) > limit:
-                    refuse("body", f"must not be longer than {limit} bytes", status=413)
-    except TimeoutError:
-        refuse("body", f"must arrive within {BODY_SECONDS:.0f} seconds", status=408)
-    except ClientDisconnect:
-        refuse("body", "was cut off", status=400)
-    return b"".join(parts)
+class SlashAtTheEnd:
+    """A slash at the end of a path changes nothing: a redirect would lose the body of some clients."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and len(scope["path"]) > 1:
+            scope = {**scope, "path": scope["path"].rstrip("/") or "/"}
+        await self._app(scope, receive, send)
 
 
 def add_error_answers(app: FastAPI) -> None:
     """Every error is JSON that says why: a refused request, an unknown route, and a defect of ours."""
+    app.router.redirect_slashes = False
+    app.add_middleware(SlashAtTheEnd)
     app.add_exception_handler(Malformed, _malformed)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _defect)
@@ -107,13 +102,15 @@ def add_error_answers(app: FastAPI) -> None:
 
 async def _malformed(_: Request, error: Exception) -> Response:
     assert isinstance(error, Malformed)
-    return Response(error.body(), error.status, media_type=JSON)
+    return Response(error.body(), error.status, headers=error.headers, media_type=JSON)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.url.path}"[:200]
-    body = {"error": f"{where}: {error.detail}", "faults": [{"where": where, "rule": str(error.detail)}]}
+    allowed = (error.headers or {}).get("allow")
+    rule = f"this path takes {allowed}" if error.status_code == 405 and allowed else str(error.detail)
+    body = {"error": f"{where}: {rule}", "faults": [{"where": where, "rule": rule}]}
     return Response(dumps(body), error.status_code, headers=error.headers, media_type=JSON)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from fastapi import FastAPI, Response
 
-from recsys_assets.serving.http import JSON
+from recsys_assets.serving.bodies import JSON
 from recsys_assets.serving.protocol import dumps, refuse
-from recsys_assets.serving.protocol_v2 import model_metadata
+from recsys_assets.serving.protocol_v2 import EXTENSIONS, model_metadata
 
 Say = Callable[[], dict[str, Any]]
 
@@ -28,8 +28,9 @@ def check_model(served: str, served_version: str, name: str, version: str | None
 def add_metadata(app: FastAPI, *, name: str, version: str, lost: Callable[[], int]) -> None:
     """Add the GET routes. A server that answers at all is ready: it listens only once its bundle is loaded."""
     about_server: dict[str, Say] = {
+        "/": lambda: {"status": "alive"},
         "/v1/models": lambda: {"models": [name]},
-        "/v2": lambda: {"name": "recsys_assets", "version": version, "extensions": []},
+        "/v2": lambda: {"name": "recsys_assets", "version": version, "extensions": list(EXTENSIONS)},
         "/v2/health/live": lambda: {"live": True, "model_version": version},
         "/v2/health/ready": lambda: {"ready": True, "model_version": version, "exposures_lost": lost()},
     }
@@ -41,9 +42,9 @@ def add_metadata(app: FastAPI, *, name: str, version: str, lost: Callable[[], in
         "/v2/models/{name}/versions/{version}/ready": lambda: {"name": name, "ready": True},
     }
     for path, say in about_server.items():
-        app.add_api_route(path, _about_server(say), methods=["GET"], response_model=None)
+        app.add_api_route(path, _about_server(say), methods=["GET", "HEAD"], response_model=None)
     for path, say in about_model.items():
-        app.add_api_route(path, _about_model(say, name, version), methods=["GET"], response_model=None)
+        app.add_api_route(path, _about_model(say, name, version), methods=["GET", "HEAD"], response_model=None)
 
 
 # Coroutines, though nothing is awaited: FastAPI runs plain functions in threads, which a probe need not wait for.

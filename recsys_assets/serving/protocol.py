@@ -5,9 +5,11 @@ Here: strict parsing of bytes, with place and rule of every fault. Not here: v1'
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import orjson
@@ -26,12 +28,23 @@ BodyT = TypeVar("BodyT", bound=BaseModel)
 class Malformed(Exception):  # noqa: N818
     """A request that is refused: the status (4xx) and every fault with its place and the rule it breaks."""
 
-    def __init__(self, status: int, error: str, faults: Sequence[dict[str, str]] = ()) -> None:
+    def __init__(
+        self, status: int, error: str, faults: Sequence[dict[str, str]] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(error)
-        self.status, self.error, self.faults = status, error, list(faults)
+        self.status, self.error, self.faults, self.headers = status, error, list(faults), dict(headers or {})
 
     def body(self) -> bytes:
         return orjson.dumps({"error": self.error, "faults": self.faults})
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """An answer's body, and the headers that say how to read it where it is not plain JSON."""
+
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = "application/json"
 
 
 def refuse(where: str, rule: str, *, status: int = 422) -> NoReturn:
@@ -80,6 +93,7 @@ class Ask(Strict):
 
 def parse_body(raw: bytes, shape: type[BodyT]) -> BodyT:
     """Parse JSON into `shape`, or refuse with 400 (not JSON) or 422 (JSON of another shape, or a name twice)."""
+    raw = _utf8(raw)
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as broken:
@@ -94,6 +108,14 @@ def parse_body(raw: bytes, shape: type[BodyT]) -> BodyT:
         first = faults[0]
         error = f"{broken.error_count()} fault(s), the first at {first['where']}: {first['rule']}"
         raise Malformed(422, error, faults) from None
+
+
+def _utf8(raw: bytes) -> bytes:
+    """The body without a byte order mark. JSON begins with ASCII, so a null byte gives another encoding away."""
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in raw[:4]:
+        rule = "must be JSON in UTF-8, not in UTF-16 or UTF-32"
+        raise Malformed(400, f"the body {rule}", [{"where": "body", "rule": rule}])
+    return raw.removeprefix(codecs.BOM_UTF8)
 
 
 def _refuse_twice(raw: bytes) -> None:

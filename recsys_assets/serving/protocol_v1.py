@@ -6,12 +6,11 @@ Here: its request and its answer. Not here: version 2, HTTP, ranking.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import Field
 
 from recsys_assets.serving.ladder import Answer
-from recsys_assets.serving.protocol import MAX_INSTANCES, Ask, Strict, check_profile, parse_body
+from recsys_assets.serving.protocol import MAX_INSTANCES, Ask, Rendered, Strict, check_profile, dumps, parse_body
 
 
 class _Request(Strict):
@@ -26,9 +25,9 @@ def parse(raw: bytes) -> list[Ask]:
     return asks
 
 
-def render(answers: Sequence[Answer], *, model_version: str, variant: str, request_id: str) -> dict[str, Any]:
+def render(answers: Sequence[Answer], *, model_version: str, variant: str, request_id: str) -> Rendered:
     """The answer body, one prediction for each instance."""
-    return {
+    body = {
         "predictions": [
             {
                 "user_id": answer.user_id,
@@ -45,3 +44,4 @@ def render(answers: Sequence[Answer], *, model_version: str, variant: str, reque
             for answer in answers
         ]
     }
+    return Rendered(dumps(body))

@@ -2,7 +2,8 @@
 
 Here: pure translation, and a refusal of what an HTTPRoute has no place for. Not here: VirtualServices (routes.py).
 What an HTTPRoute of the standard channel cannot do, and a VirtualService can: answer by itself (so a request without a
-visitor gets the gateway's own 404, and the well-known path redirects to an address that tells the split), say what is
+fit visitor gets a 404, whose words the chart's EnvoyFilter gives, and the well-known path redirects to an address that
+tells the split), say what is
 asked again after a failure (the mesh's default policy does), inject faults, rewrite, match by the absence of a header.
 """
 
@@ -12,10 +13,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from recsys_assets import visitor_id
 from recsys_assets.kubernetes_settings import KubernetesSettings
+from recsys_assets.platform import paths
 from recsys_assets.platform.interface import VIRTUAL_SERVICE, Invalid, Manifest
-from recsys_assets.platform.kubernetes.routes import BUCKET_PATTERN, PORT, marks, model_paths
+from recsys_assets.platform.kubernetes.routes import BUCKET_PATTERN, PORT, marks
 from recsys_assets.platform.kubernetes.split import (
+    ABOUT_ENTRY,
     SINGLE_ENTRY,
     SPLIT_ENTRY,
     WELL_KNOWN,
@@ -24,7 +28,7 @@ from recsys_assets.platform.kubernetes.split import (
     Split,
     read_split,
 )
-from recsys_assets.platform.local.bucket import BUCKET_HEADER, BUCKETS
+from recsys_assets.platform.local.bucket import BUCKET_HEADER, BUCKETS, VARIANT_HEADER
 from recsys_assets.platform.local.routing import DEFAULT_TIMEOUT
 
 Spec = dict[str, Any]
@@ -46,6 +50,7 @@ def dressed_http_route(settings: KubernetesSettings, manifest: Manifest) -> Spec
     rules = [_well_known(split), _split(rule, split)]
     if split.is_shared:
         rules.append(_salt(split))
+    rules.append(_about(split))
     gateway = settings.gateway
     spec: Spec = {
         "parentRefs": [
@@ -98,9 +103,7 @@ def _well_known(split: Split) -> Rule:
 
 
 def _split(rule: Mapping[str, Any], split: Split) -> Rule:
-    headers = [_header(split.header, ".+")]
-    if split.is_shared:
-        headers.append(_header(BUCKET_HEADER, BUCKET_PATTERN))
+    headers = [_header(BUCKET_HEADER, BUCKET_PATTERN)] if split.is_shared else []
     translated: Rule = {
         "name": split.entry,
         "matches": [_match(split, headers)],
@@ -115,14 +118,35 @@ def _split(rule: Mapping[str, Any], split: Split) -> Rule:
 def _salt(split: Split) -> Rule:
     return {
         "name": split.salt_entry,
-        "matches": [_match(split, [_header(split.header, ".+")])],
+        "matches": [_match(split, [])],
         "backendRefs": [_backend(Arm(split.stable.service, split.stable.variant, BUCKETS))],
         "timeouts": {"request": _milliseconds(DEFAULT_TIMEOUT)},
     }
 
 
+def _about(split: Split) -> Rule:
+    """Metadata, readiness and wrong methods: stable's server answers, and the log's reader counts none of it."""
+    other_methods = _path(f"{paths.recommendation(split.route)}|{paths.pinned(split.route)}")
+    remove = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": [BUCKET_HEADER, VARIANT_HEADER]}}
+    return {
+        "name": ABOUT_ENTRY,
+        "matches": [
+            {"path": _path(f"{paths.SERVER}|{paths.about(split.route)}")},
+            *({"path": other_methods, "method": method} for method in paths.OTHER_METHODS),
+        ],
+        "filters": [remove],
+        "backendRefs": [_service(split.stable.service)],
+        "timeouts": {"request": _milliseconds(DEFAULT_TIMEOUT)},
+    }
+
+
 def _match(split: Split, headers: list[Rule]) -> Rule:
-    return {"path": {"type": "RegularExpression", "value": model_paths(split.route)}, "headers": headers}
+    fit = _header(split.header, visitor_id.PATTERN)
+    return {"path": _path(paths.recommendation(split.route)), "method": "POST", "headers": [fit, *headers]}
+
+
+def _path(regex: str) -> Rule:
+    return {"type": "RegularExpression", "value": regex}
 
 
 def _header(name: str, pattern: str) -> Rule:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from recsys_assets import visitor_id
 from recsys_assets.kubernetes_settings import KubernetesSettings
+from recsys_assets.platform import paths
 from recsys_assets.platform.interface import Manifest
 from recsys_assets.platform.kubernetes.services import host_of, service_of
 from recsys_assets.platform.kubernetes.split import (
+    ABOUT_ENTRY,
     REFUSED_ENTRY,
     SALT_ENTRY,
     SINGLE_ENTRY,
@@ -36,16 +38,11 @@ PORT: Final = 80
 # Only where no answer came: an answer of 5xx stands, or a failing canary would look healthy.
 RETRIES: Final[Mapping[str, Any]] = {"attempts": 2, "retryOn": RETRY_ON}
 BUCKET_PATTERN: Final = "[0-9]{1,4}"
-_OURS: Final = frozenset({WELL_KNOWN_ENTRY, SPLIT_ENTRY, SINGLE_ENTRY, REFUSED_ENTRY})
-
-
-def model_paths(name: str) -> str:
-    """The paths of one model in both protocols: `:predict` and `/infer` follow the name, other letters do not."""
-    return f"/v[12]/models/{re.escape(name)}([:/].*)?"
+_OURS: Final = frozenset({WELL_KNOWN_ENTRY, SPLIT_ENTRY, SINGLE_ENTRY, REFUSED_ENTRY, ABOUT_ENTRY})
 
 
 def dressed_route(settings: KubernetesSettings, manifest: Manifest) -> Spec:
-    """The VirtualService's spec: what the gateway tells of itself, the split, and a refusal without a visitor.
+    """The VirtualService's spec: what the gateway tells of itself, the split, refusals, and questions about the model.
 
     A request comes without a bucket and fits the entry that names the salt; the gateway's program computes the bucket
     from it, and the request, looked up again, fits the split. Without that program it stays with stable.
@@ -54,7 +51,11 @@ def dressed_route(settings: KubernetesSettings, manifest: Manifest) -> Spec:
     entries = [_well_known(split), _split(settings, manifest["spec"]["http"][0], split)]
     if split.is_shared:
         entries.append(_salt(settings, split))
-    entries.append(_refused(split))
+    entries += [
+        _refused(paths.recommendation(split.route), visitor_id.WHY_NOT),
+        _refused(paths.pinned(split.route), paths.PINNED),
+        _about(settings, split),
+    ]
     gateway = settings.gateway
     others = {key: value for key, value in manifest["spec"].items() if key not in {"hosts", "http", "gateways"}}
     return others | {
@@ -101,11 +102,9 @@ def _well_known(split: Split) -> Entry:
 
 
 def _split(settings: KubernetesSettings, rule: Mapping[str, Any], split: Split) -> Entry:
-    headers = {split.header: {"regex": ".+"}}
-    if split.is_shared:
-        headers[BUCKET_HEADER] = {"regex": BUCKET_PATTERN}
+    bucket = {BUCKET_HEADER: {"regex": BUCKET_PATTERN}} if split.is_shared else {}
     entry: Entry = copy.deepcopy(dict(rule))
-    entry |= {"name": split.entry, "match": [{"uri": {"regex": model_paths(split.route)}, "headers": headers}]}
+    entry |= {"name": split.entry, "match": [_asked(split, bucket)]}
     entry["route"] = [
         _destination(settings, written, arm, split.shadow)
         for written, arm in zip(rule["route"], split.arms, strict=True)
@@ -138,23 +137,52 @@ def _backend(settings: KubernetesSettings, written: Mapping[str, Any]) -> Entry:
     return {"port": {"number": PORT}, **copy.deepcopy(dict(written)), "host": host_of(settings, written["host"])}
 
 
+def _asked(split: Split, headers: Mapping[str, Any]) -> Entry:
+    """A recommendation for a visitor whose id is fit to be hashed and logged."""
+    fit = {split.header: {"regex": visitor_id.PATTERN}}
+    return {**_post(paths.recommendation(split.route)), "headers": fit | headers}
+
+
+def _post(regex: str) -> Entry:
+    return {"uri": {"regex": regex}, "method": {"exact": "POST"}}
+
+
 def _salt(settings: KubernetesSettings, split: Split) -> Entry:
     stable = {"destination": {"host": split.stable.service}}
     return {
         "name": split.salt_entry,
-        "match": [{"uri": {"regex": model_paths(split.route)}, "headers": {split.header: {"regex": ".+"}}}],
+        "match": [_asked(split, {})],
         "route": [_destination(settings, stable, Arm(split.stable.service, split.stable.variant, 0))],
         "timeout": DEFAULT_TIMEOUT,
         "retries": dict(RETRIES),
     }
 
 
-def _refused(split: Split) -> Entry:
-    why = f"header {split.header} is missing or empty: it names the visitor, whose variant it decides"
+def _refused(regex: str, why: str) -> Entry:
     return {
         "name": REFUSED_ENTRY,
-        "match": [{"uri": {"regex": model_paths(split.route)}}],
+        "match": [_post(regex)],
         "directResponse": {"status": 400, "body": {"string": why}},
+    }
+
+
+def _about(settings: KubernetesSettings, split: Split) -> Entry:
+    """Metadata, readiness and wrong methods: stable's server answers, and the log's reader counts none of it."""
+    other_methods = f"{paths.recommendation(split.route)}|{paths.pinned(split.route)}"
+    return {
+        "name": ABOUT_ENTRY,
+        "match": [
+            {"uri": {"regex": f"{paths.SERVER}|{paths.about(split.route)}"}},
+            {"uri": {"regex": other_methods}, "method": {"regex": "|".join(paths.OTHER_METHODS)}},
+        ],
+        "route": [
+            {
+                "destination": _backend(settings, {"host": split.stable.service}),
+                "headers": {"request": {"remove": [BUCKET_HEADER, VARIANT_HEADER]}},
+            }
+        ],
+        "timeout": DEFAULT_TIMEOUT,
+        "retries": dict(RETRIES),
     }
 
 

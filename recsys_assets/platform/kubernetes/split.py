@@ -9,19 +9,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from recsys_assets.platform.interface import RELEASE_ANNOTATION, SALT_ANNOTATION, STICKY_HEADER_ANNOTATION, Manifest
+from recsys_assets import visitor_id
+from recsys_assets.platform.interface import RELEASE_ANNOTATION, SALT_ANNOTATION, Manifest
 from recsys_assets.platform.kubernetes.record import digest
 from recsys_assets.platform.local.bucket import BUCKETS
-from recsys_assets.platform.local.routing import DEFAULT_STICKY_HEADER
 
-# Where a gateway pod tells how it splits, and the names of the route's entries. The access log's reader skips the
-# first and the last of them; Envoy filters match the split by its name, and read the salt from the name of the entry.
+# Where a gateway pod tells how it splits, and the names of the route's entries. The access log's reader skips the first
+# and the last two of them; Envoy filters match the split by its name, and read the salt from the name of the entry.
 WELL_KNOWN: Final = "/.well-known/recsys-route"
 WELL_KNOWN_ENTRY: Final = "recsys-route"
 SPLIT_ENTRY: Final = "recsys-split"
 SINGLE_ENTRY: Final = "recsys-single"
 SALT_ENTRY: Final = "recsys-salt"
 REFUSED_ENTRY: Final = "refused"
+ABOUT_ENTRY: Final = "recsys-about"
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def read_split(manifest: Manifest) -> Split:
         arms=_arms(rule["route"]),
         shadow=rule["mirror"]["host"] if rule.get("mirror") else None,
         salt=annotations.get(SALT_ANNOTATION) or annotations.get(RELEASE_ANNOTATION) or name,
-        header=annotations.get(STICKY_HEADER_ANNOTATION, DEFAULT_STICKY_HEADER).lower(),
+        header=visitor_id.HEADER,
     )
 
 

@@ -9,11 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from recsys_assets import visitor_id
+from recsys_assets.platform import paths
 from recsys_assets.platform.local.bucket import LUA_FILTER, lua_source
 from recsys_assets.platform.local.envoy_clusters import METADATA, TYPE, Resource
 from recsys_assets.platform.local.envoy_routes import ROUTE_CONFIG
 
 MAX_REQUEST_BYTES: Final = 1 << 20
+# Envoy refuses a pattern whose program is larger; its default of 100 is too small for an id of 256 characters. Istio's
+# own proxies come with this value.
+REGEX_LIMIT: Final = "re2.max_program_size.error_level"
+MAX_REGEX: Final = 32_768
+# For clients of HTTP/1.0 that name no host; nginx speaks 1.0 to what stands behind it unless told otherwise.
+HTTP_10_HOST: Final = "recsys-gateway"
 # The fields of columns.GATEWAY_REQUESTS and what tells recommendations from the rest.
 ACCESS_LOG_FIELDS: Final = {
     "request_id": "%REQ(X-REQUEST-ID)%",
@@ -61,6 +69,7 @@ def bootstrap(place: GatewayPlace) -> Resource:
         "node": {"id": "gateway", "cluster": "recsys-assets"},
         "admin": {"address": _address(place.host, place.admin_port)},
         "dynamic_resources": sources,
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": {REGEX_LIMIT: MAX_REGEX}}]},
     }
 
 
@@ -74,6 +83,7 @@ def listener(place: GatewayPlace) -> Resource:
         "always_set_request_id_in_response": True,
         "stream_idle_timeout": "30s",
         "common_http_protocol_options": {"idle_timeout": "60s", "headers_with_underscores_action": "REJECT_REQUEST"},
+        "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": HTTP_10_HOST},
         "normalize_path": True,
         "merge_slashes": True,
         "server_name": "recsys-gateway",
@@ -86,12 +96,7 @@ def listener(place: GatewayPlace) -> Resource:
         },
         "http_filters": _filters(),
         "access_log": [_access_log(place.access_log)],
-        "local_reply_config": {
-            "body_format": {
-                "json_format": {"error": "%LOCAL_REPLY_BODY%", "request_id": "%REQ(X-REQUEST-ID)%"},
-                "content_type": "application/json",
-            }
-        },
+        "local_reply_config": _own_answers(),
     }
     name = "envoy.filters.network.http_connection_manager"
     return {
@@ -102,6 +107,26 @@ def listener(place: GatewayPlace) -> Resource:
         "per_connection_buffer_limit_bytes": MAX_REQUEST_BYTES,
         "filter_chains": [{"filters": [{"name": name, "typed_config": manager}]}],
     }
+
+
+def _own_answers() -> Resource:
+    """JSON for what the gateway answers by itself, and words of ours where Envoy has none."""
+    too_large = {"status_code_filter": {"comparison": _equals(413, "recsys_too_large")}}
+    no_route = {"response_flag_filter": {"flags": ["NR"]}}
+    return {
+        "mappers": [
+            {"filter": too_large, "body": {"inline_string": f"the body is larger than {MAX_REQUEST_BYTES} bytes"}},
+            {"filter": no_route, "body": {"inline_string": f"{paths.known('the model')}. {visitor_id.WHY_NOT}"}},
+        ],
+        "body_format": {
+            "json_format": {"error": "%LOCAL_REPLY_BODY%", "request_id": "%REQ(X-REQUEST-ID)%"},
+            "content_type": "application/json",
+        },
+    }
+
+
+def _equals(status: int, key: str) -> Resource:
+    return {"op": "EQ", "value": {"default_value": status, "runtime_key": key}}
 
 
 def _filters() -> list[Resource]:

@@ -1,30 +1,42 @@
-"""Envoy routes: recommendations split by bucket, feedback to the collector, everything else refused with a reason.
+"""Envoy routes: recommendations split by bucket, feedback to the collector, questions about a model to stable.
 
-Here: pure translation of effective routes to one RDS resource. Not here: the rule that made them, clusters, files.
+Here: pure translation of effective routes to one RDS resource; everything else is refused with a reason. Not here: the
+rule that made the routes, the paths (platform/paths.py), clusters, files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
+from recsys_assets import visitor_id
+from recsys_assets.platform import paths
 from recsys_assets.platform.local.bucket import BUCKET_HEADER, LUA_FILTER, VARIANT_HEADER
 from recsys_assets.platform.local.envoy_clusters import COLLECTOR, TYPE, Resource, fallback_name
 from recsys_assets.platform.local.routing import Arm, EffectiveRoute
 
 ROUTE_CONFIG: Final = "gateway"
-FEEDBACK_PATH: Final = "/v1/feedback"
+# The name of a route whose requests are no recommendations: the reader of the access log leaves it out.
+ABOUT: Final = "about"
 # Only where no answer came: an answer of 5xx stands, or a failing canary would look healthy.
 RETRY_ON: Final = "connect-failure,refused-stream,reset"
+_POST: Final[Sequence[Resource]] = ({"name": ":method", "string_match": {"exact": "POST"}},)
 
 
 def route_configuration(routes: Sequence[EffectiveRoute]) -> Resource:
-    """All routes, in the order in which they are tried."""
+    """All routes, in the order in which they are tried; what is asked of any server goes to the first one's stable."""
     entries = [_feedback()]
     for route in routes:
-        for prefix in (f"/v1/models/{route.name}", f"/v2/models/{route.name}"):
-            entries += [_recommend(route, prefix), _refuse(prefix, 400, _missing_header(route))]
-    entries.append(_refuse("/", *_nothing_else(routes)))
+        recommendation = paths.recommendation(route.name)
+        entries += [
+            _recommend(route, recommendation),
+            _refuse(_match(recommendation, _POST), 400, visitor_id.WHY_NOT),
+            _refuse(_match(paths.pinned(route.name), _POST), 400, paths.PINNED),
+            _about(route, _match(paths.about(route.name))),
+            _about(route, _match(f"{recommendation}|{paths.pinned(route.name)}")),
+        ]
+    entries += [_about(route, _match(paths.SERVER)) for route in routes[:1]]
+    entries.append(_refuse({"prefix": "/"}, *_nothing_else(routes)))
     return {
         "@type": TYPE + "envoy.config.route.v3.RouteConfiguration",
         "name": ROUTE_CONFIG,
@@ -34,31 +46,35 @@ def route_configuration(routes: Sequence[EffectiveRoute]) -> Resource:
 
 
 def _feedback() -> Resource:
-    return {
-        "name": "feedback",
-        "match": {"path": FEEDBACK_PATH},
-        "route": {"cluster": COLLECTOR, "timeout": "10s", "retry_policy": {"retry_on": RETRY_ON, "num_retries": 2}},
-    }
+    return {"name": "feedback", "match": _match(paths.FEEDBACK), "route": _plain(COLLECTOR, "10s")}
 
 
-def _recommend(route: EffectiveRoute, prefix: str) -> Resource:
-    visitor = {"name": route.header, "string_match": {"safe_regex": {"regex": ".+"}}}
-    match = _match(prefix, [visitor])
+def _about(route: EffectiveRoute, match: Resource) -> Resource:
+    if route.refusal is not None:
+        return _refuse(match, 503, route.refusal)
+    return {"name": ABOUT, "match": match, "route": _plain(route.stable.service, route.timeout)}
+
+
+def _plain(cluster: str, timeout: str) -> Resource:
+    return {"cluster": cluster, "timeout": timeout, "retry_policy": {"retry_on": RETRY_ON, "num_retries": 2}}
+
+
+def _recommend(route: EffectiveRoute, regex: str) -> Resource:
+    visitor = {"name": visitor_id.HEADER, "string_match": {"safe_regex": {"regex": visitor_id.PATTERN}}}
+    match = _match(regex, [*_POST, visitor])
     if route.refusal is not None:
         return {"name": route.name, "match": match, **_direct(503, route.refusal)}
     return {
         "name": route.name,
         "match": match,
-        "metadata": {"filter_metadata": {LUA_FILTER: {"salt": route.salt, "header": route.header}}},
+        "metadata": {"filter_metadata": {LUA_FILTER: {"salt": route.salt, "header": visitor_id.HEADER}}},
         "request_headers_to_remove": [BUCKET_HEADER],
         "route": _action(route),
     }
 
 
-def _match(prefix: str, headers: list[Any]) -> Resource:
-    # `/v1/models/a` must not take `/v1/models/ab`; `:predict` and `/infer` follow the name.
-    regex = prefix.replace(".", "\\.") + "([:/].*)?"
-    return {"safe_regex": {"regex": regex}, "headers": headers}
+def _match(regex: str, headers: Sequence[Resource] = ()) -> Resource:
+    return {"safe_regex": {"regex": regex}, "headers": list(headers)}
 
 
 def _action(route: EffectiveRoute) -> Resource:
@@ -110,19 +126,13 @@ def _weighted(arm: Arm, route: EffectiveRoute) -> Resource:
     }
 
 
-def _missing_header(route: EffectiveRoute) -> str:
-    return f"header {route.header} is missing or empty: it names the visitor, whose variant it decides"
-
-
 def _nothing_else(routes: Sequence[EffectiveRoute]) -> tuple[int, str]:
     if not routes:
         return 503, "no route is deployed yet"
-    names = ", ".join(route.name for route in routes)
-    return 404, f"known are /v1/models/<name>:predict and /v2/models/<name>/infer for {names}, and {FEEDBACK_PATH}"
+    return 404, paths.known(", ".join(route.name for route in routes))
 
 
-def _refuse(prefix: str, status: int, why: str) -> Resource:
-    match = {"prefix": "/"} if prefix == "/" else _match(prefix, [])
+def _refuse(match: Resource, status: int, why: str) -> Resource:
     return {"name": "refused", "match": match, **_direct(status, why)}
 
 

@@ -12,13 +12,11 @@ from typing import Any, Final
 from recsys_assets.platform.interface import (
     RELEASE_ANNOTATION,
     SALT_ANNOTATION,
-    STICKY_HEADER_ANNOTATION,
     Manifest,
 )
 from recsys_assets.platform.local.bucket import BUCKETS, VARIANT_HEADER
 
 DEFAULT_TIMEOUT: Final = "5s"
-DEFAULT_STICKY_HEADER: Final = "x-user-id"
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,6 @@ class EffectiveRoute:
     shadow_pct: float
     weights: Mapping[str, int]
     salt: str
-    header: str
     timeout: str
     retries: Mapping[str, Any]
     ready: bool
@@ -86,7 +83,6 @@ def effective_route(virtual: Manifest, services: Mapping[str, ServiceView]) -> E
         shadow_pct=float((rule.get("mirrorPercentage") or {}).get("value", 100.0)),
         weights=weights,
         salt=annotations.get(SALT_ANNOTATION) or annotations.get(RELEASE_ANNOTATION) or virtual["metadata"]["name"],
-        header=annotations.get(STICKY_HEADER_ANNOTATION, DEFAULT_STICKY_HEADER).lower(),
         timeout=rule.get("timeout", DEFAULT_TIMEOUT),
         retries=rule.get("retries") or {},
         ready=not (broken or notes or shadow_notes),
