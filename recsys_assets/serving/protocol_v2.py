@@ -1,7 +1,7 @@
 """Version 2 of the inference protocol (Open Inference Protocol): `POST /v2/models/<name>/infer` and the metadata.
 
-Here: which tensors go in and out, in JSON or by the binary extension. Not here: a tensor's elements (tensors.py), version
-1, HTTP, ranking.
+Here: which tensors go in and out, in JSON or by the binary extension. Not here: a tensor's elements (tensors.py),
+version 1, HTTP, ranking.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def _backend(settings: KubernetesSettings, written: Mapping[str, Any]) -> Entry:
 def _asked(split: Split, headers: Mapping[str, Any]) -> Entry:
     """A recommendation for a visitor whose id is fit to be hashed and logged."""
     fit = {split.header: {"regex": visitor_id.PATTERN}}
-    return {**_post(paths.recommendation(split.route)), "headers": fit | headers}
+    return {**_post(paths.recommendation(split.route)), "headers": {**fit, **headers}}
 
 
 def _post(regex: str) -> Entry:
