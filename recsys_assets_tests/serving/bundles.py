@@ -54,27 +54,29 @@ def fitted() -> Recommender:
     return assemble([booster], events, None, None, users, items, as_of=AS_OF, settings=settings)
 
 
-def signed_bundle(folder: Path, keys: Path, *, version: str = "3") -> str:
+def signed_bundle(folder: Path, keys: Path, *, version: str = "3", name: str = NAME) -> str:
     """Write, sign and attest; returns the digest."""
-    digest = write_bundle(fitted(), folder, model_name=NAME, version=version)
+    digest = write_bundle(fitted(), folder, model_name=name, version=version)
     sign_bundle(folder, keys)
-    attested(folder, keys, version=version, digest=digest)
+    attested(folder, keys, version=version, digest=digest, name=name)
     return digest
 
 
-def attested(folder: Path, keys: Path, *, version: str = "3", digest: str) -> None:
+def attested(folder: Path, keys: Path, *, version: str = "3", digest: str, name: str = NAME) -> None:
     """The promoter's word that one gate passed."""
-    attest(record(version, digest), {"evaluation_report/told": passing(version)}, bundle=folder, keys=keys, at=AS_OF)
+    attest(
+        record(version, digest, name), {"evaluation_report/told": passing(version)}, bundle=folder, keys=keys, at=AS_OF
+    )
 
 
 def passing(version: str) -> Verdict:
     return Verdict(check="told", model_version=version, outcome=Outcome.PASS, reason="told")
 
 
-def record(version: str, digest: str) -> ModelVersion:
+def record(version: str, digest: str, name: str = NAME) -> ModelVersion:
     """What the registry says of such a bundle."""
     return ModelVersion(
-        name=NAME,
+        name=name,
         version=version,
         run_id="r",
         feature_service="ranker_v1",

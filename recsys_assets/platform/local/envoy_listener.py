@@ -20,6 +20,9 @@ MAX_REQUEST_BYTES: Final = 1 << 20
 # own proxies come with this value.
 REGEX_LIMIT: Final = "re2.max_program_size.error_level"
 MAX_REGEX: Final = 32_768
+MALFORMED_HTTP: Final = (
+    "malformed HTTP (%RESPONSE_CODE_DETAILS%): names of headers hold no underscore, their values no control character"
+)
 # For clients of HTTP/1.0 that name no host; nginx speaks 1.0 to what stands behind it unless told otherwise.
 HTTP_10_HOST: Final = "recsys-gateway"
 # The fields of columns.GATEWAY_REQUESTS and what tells recommendations from the rest.
@@ -112,17 +115,20 @@ def listener(place: GatewayPlace) -> Resource:
 def _own_answers() -> Resource:
     """JSON for what the gateway answers by itself, and words of ours where Envoy has none."""
     too_large = {"status_code_filter": {"comparison": _equals(413, "recsys_too_large")}}
-    no_route = {"response_flag_filter": {"flags": ["NR"]}}
+    no_route, no_http = ({"response_flag_filter": {"flags": [flag]}} for flag in ("NR", "DPE"))
+    unknown = f"{paths.known('the model')}. {visitor_id.WHY_NOT}"
     return {
         "mappers": [
             {"filter": too_large, "body": {"inline_string": f"the body is larger than {MAX_REQUEST_BYTES} bytes"}},
-            {"filter": no_route, "body": {"inline_string": f"{paths.known('the model')}. {visitor_id.WHY_NOT}"}},
+            {"filter": no_route, "body": {"inline_string": unknown}},
+            {"filter": no_http, "body_format_override": _error(MALFORMED_HTTP)},
         ],
-        "body_format": {
-            "json_format": {"error": "%LOCAL_REPLY_BODY%", "request_id": "%REQ(X-REQUEST-ID)%"},
-            "content_type": "application/json",
-        },
+        "body_format": _error("%LOCAL_REPLY_BODY%"),
     }
+
+
+def _error(text: str) -> Resource:
+    return {"json_format": {"error": text, "request_id": "%REQ(X-REQUEST-ID)%"}, "content_type": "application/json"}
 
 
 def _equals(status: int, key: str) -> Resource:
