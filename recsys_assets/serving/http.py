@@ -108,7 +108,7 @@ async def _malformed(_: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     where = f"{request.method} {request.url.path}"[:200]
-    allowed = (error.headers or {}).get("allow")
+    allowed = next((value for name, value in (error.headers or {}).items() if name.lower() == "allow"), None)
     rule = f"this path takes {allowed}" if error.status_code == 405 and allowed else str(error.detail)
     body = {"error": f"{where}: {rule}", "faults": [{"where": where, "rule": rule}]}
     return Response(dumps(body), error.status_code, headers=error.headers, media_type=JSON)

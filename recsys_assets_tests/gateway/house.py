@@ -23,8 +23,9 @@ from recsys_assets.platform.local.access_log import read_gateway_requests
 from recsys_assets.platform.local.programs import COLLECTOR, ENVOY, RECONCILER
 from recsys_assets.serving.logs import read_exposures, read_feedback
 from recsys_assets_tests.contracts.manifests import inference_service
-from recsys_assets_tests.platform.homes import Home, eventually, make_settings
+from recsys_assets_tests.platform.homes import Home, make_settings
 from recsys_assets_tests.serving.bundles import signed_bundle
+from recsys_assets_tests.waiting import eventually
 
 PREDICT, INFER = "/v1/models/films:predict", "/v2/models/films/infer"
 RELEASE = "films-v2-1"
@@ -79,7 +80,7 @@ class Gateway:
 
     def counted_with(self, request_id: str) -> dict[str, Any]:
         """The row of one request, as soon as Envoy has written it."""
-        rows = eventually(lambda: self.counted().filter(pl.col("request_id") == request_id).to_dicts(), seconds=60)
+        rows = eventually(lambda: self.counted().filter(pl.col("request_id") == request_id).to_dicts())
         assert len(rows) == 1
         row: dict[str, Any] = rows[0]
         return row

@@ -1,4 +1,4 @@
-"""Who is hashed by the gateway is who is logged by the server and by the gateway, and who is analysed: whatever is sent.
+"""Who is hashed at the gateway is who is logged there and by the server, and who is analysed: whatever is sent.
 
 Here: arbitrary headers as bytes, through a real Envoy to real servers. Not here: the pattern by itself
 (`test_visitor_id.py`).
@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from recsys_assets import visitor_id
 from recsys_assets.platform.local.bucket import bucket
-from recsys_assets.records import AnalysisPlan
 from recsys_assets.rollout.counting import sample_ratio
 from recsys_assets.rollout.outcomes import Logs, Scope, WeightSince, visitor_outcomes
 from recsys_assets_tests.gateway.house import CANARY, CANARY_BP, INFER, PREDICT, RELEASE, STABLE, Gateway, Reply, ask
-from recsys_assets_tests.platform.homes import eventually
+from recsys_assets_tests.rollout.build import plan
+from recsys_assets_tests.waiting import eventually
 
 NAME = visitor_id.HEADER.encode()
 FAMILY = "\U0001f469\u200d\U0001f469\u200d\U0001f467".encode()
@@ -72,9 +72,8 @@ def test_an_id_that_is_fit_is_hashed_and_logged_byte_for_byte(gateway: Gateway, 
     visitor = value.decode()
     exposed = gateway.exposures().filter(pl.col("request_id") == request_id(reply)).to_dicts()
     counted = gateway.counted_with(request_id(reply))
-    assert [(row["visitor_id"], row["user_id"], row["variant"]) for row in exposed] == [
-        (visitor, "guest", arm(visitor))
-    ]
+    seen = [(row["visitor_id"], row["user_id"], row["variant"]) for row in exposed]
+    assert seen == [(visitor, "guest", arm(visitor))]
     assert (counted["visitor_id"], counted["variant"]) == (visitor, arm(visitor))
     assert counted["model_version"] == {"stable": STABLE, "canary": CANARY}[arm(visitor)]
 
@@ -93,7 +92,7 @@ def test_an_id_that_is_unfit_is_refused_with_what_is_expected_and_nothing_is_log
 def test_control_characters_are_no_http_and_the_answer_says_so(gateway: Gateway, value: bytes) -> None:
     reply = predict(gateway, [value])
     assert reply.status == 400
-    assert reply.json()["error"].startswith("malformed HTTP (http1.codec_error)")
+    assert reply.json()["error"].startswith("malformed HTTP (http1.")
 
 
 @pytest.mark.parametrize("values", [[], [b"ann", b"ann"], [b"ann", b"bob"], [b"ann", b""], [b"", b"ann"]])
@@ -139,7 +138,7 @@ def test_whatever_is_sent_hashed_logged_and_counted_are_one(gateway: Gateway, re
     assert {row["request_id"]: row["variant"] for row in exposed.to_dicts()} == {
         request: arm(visitor) for request, visitor in expected.items()
     }
-    counted = eventually(lambda: all_of(gateway, set(expected)), seconds=60) if expected else {}
+    counted = eventually(lambda: all_of(gateway, set(expected))) if expected else {}
     assert {request: row["visitor_id"] for request, row in counted.items()} == expected
     assert not set(gateway.counted()["request_id"]) & refused
 
@@ -153,7 +152,7 @@ def test_every_line_of_the_gateways_log_can_be_read_whatever_was_sent(gateway: G
     for value in NEVER:
         gateway.send("POST", "/\xff%00", ask(), (NAME, value), (b"x-odd", value))
     log = gateway.home.settings.path("logs", "gateway", "access.jsonl")
-    lines = eventually(lambda: log.read_bytes().splitlines()[-len(NEVER) :], seconds=60)
+    lines = eventually(lambda: log.read_bytes().splitlines()[-len(NEVER) :])
     assert all(json.loads(line) for line in lines)
 
 
@@ -193,8 +192,7 @@ def test_two_visitors_who_both_ask_for_the_guest_are_two_in_outcomes_and_in_the_
     ours = pl.col("request_id").is_in(clicked)
     logs = Logs(gateway.exposures().filter(ours), gateway.feedback(), gateway.counted().filter(ours))
     weights = [WeightSince(since - timedelta(hours=1), CANARY_BP)]
-    plan = AnalysisPlan(attribution_seconds=60)
-    scope = Scope(CANARY, STABLE, plan, weights, top_k=3, now=now)
+    scope = Scope(CANARY, STABLE, plan(attribution_seconds=60), weights, top_k=3, now=now)
     outcomes = visitor_outcomes(logs, scope)
     arms = {row["visitor_id"]: (row["is_canary"], row["outcome"]) for row in outcomes.visitors.to_dicts()}
     assert arms == {one: (True, 1.0), other: (False, 1.0)}

@@ -15,7 +15,7 @@ from recsys_assets.kubernetes_settings import KubernetesSettings
 from recsys_assets.platform.interface import Manifest
 from recsys_assets.platform.kubernetes.kinds import ENVOY_FILTERS
 from recsys_assets.platform.kubernetes.split import SALT_ENTRY, SPLIT_ENTRY, WELL_KNOWN_ENTRY
-from recsys_assets.platform.local.bucket import BUCKET_HEADER, BUCKETS, INTERNAL_HEADERS, LUA
+from recsys_assets.platform.local.bucket import BUCKET_HEADER, BUCKETS, INTERNAL_HEADERS, LUA, filled
 
 # On the answer of the well-known path: this gateway runs the program.
 STICKY_HEADER: Final = "x-recsys-sticky"
@@ -31,7 +31,9 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  if headers:get("%(bucket)s") ~= nil then
+  local twice = sent_twice(headers)
+  if twice then headers:remove("%(visitor)s") end
+  if twice or headers:get("%(bucket)s") ~= nil then
     headers:remove("%(bucket)s")
     handle:clearRouteCache()
     handle:metadata()
@@ -58,6 +60,7 @@ def program() -> str:
     """The Lua source. Clients' own internal headers are dropped, the bucket before the route is looked up at all."""
     strip = " ".join(f'headers:remove("{name}")' for name in INTERNAL_HEADERS if name != BUCKET_HEADER)
     words = {
+        "%(buckets)d": str(BUCKETS),
         "%(strip)s": strip,
         "%(bucket)s": BUCKET_HEADER,
         "%(salt)s": SALT_ENTRY.replace("-", "%-"),
@@ -65,10 +68,7 @@ def program() -> str:
         "%(sticky)s": STICKY_HEADER,
         "%(value)s": STICKY_VALUE,
     }
-    text = LUA.partition("function envoy_on_request")[0].replace("%(buckets)d", str(BUCKETS)) + _PROGRAM.lstrip()
-    for mark, word in words.items():
-        text = text.replace(mark, word)
-    return text
+    return filled(LUA.partition("function envoy_on_request")[0] + _PROGRAM.lstrip(), words)
 
 
 def envoy_filters(settings: KubernetesSettings) -> list[Manifest]:

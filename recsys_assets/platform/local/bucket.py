@@ -5,7 +5,10 @@ Here: the two twins, tested against each other. Not here: which bucket gets whic
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
+
+from recsys_assets import visitor_id
 
 BUCKETS: Final = 10_000
 BUCKET_HEADER: Final = "x-recsys-bucket"
@@ -51,9 +54,18 @@ local function bucket(text)
   return (bit.bxor(state, bit.rshift(state, 16)) % 4294967296) % %(buckets)d
 end
 
+-- Whose request it would be depends on who reads the headers: the gateway, a proxy, a server.
+local function sent_twice(headers)
+  return headers:get("%(visitor)s") ~= nil and headers:getNumValues("%(visitor)s") > 1
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   %(strip)s
+  if sent_twice(headers) then
+    headers:remove("%(visitor)s")
+    handle:clearRouteCache()
+  end
   local salt = handle:metadata():get("salt")
   if salt == nil then return end
   local user = headers:get(handle:metadata():get("header"))
@@ -67,4 +79,12 @@ end
 def lua_source() -> str:
     """The filter's program. The salt stands in the route's metadata, so that a new release changes routes only."""
     strip = " ".join(f'headers:remove("{name}")' for name in INTERNAL_HEADERS)
-    return LUA.replace("%(buckets)d", str(BUCKETS)).replace("%(strip)s", strip).replace("%(bucket)s", BUCKET_HEADER)
+    words = {"%(buckets)d": str(BUCKETS), "%(strip)s": strip, "%(bucket)s": BUCKET_HEADER}
+    return filled(LUA, words)
+
+
+def filled(program: str, words: Mapping[str, str]) -> str:
+    """A Lua program with its marks replaced; that of the visitor's header is the same for every gateway."""
+    for mark, word in {**words, "%(visitor)s": visitor_id.HEADER}.items():
+        program = program.replace(mark, word)
+    return program

@@ -115,7 +115,9 @@ def listener(place: GatewayPlace) -> Resource:
 def _own_answers() -> Resource:
     """JSON for what the gateway answers by itself, and words of ours where Envoy has none."""
     too_large = {"status_code_filter": {"comparison": _equals(413, "recsys_too_large")}}
-    no_route, no_http = ({"response_flag_filter": {"flags": [flag]}} for flag in ("NR", "DPE"))
+    no_route = {"response_flag_filter": {"flags": ["NR"]}}
+    # What is not well-formed was not read as far as its path.
+    no_http = {"header_filter": {"header": {"name": ":path", "present_match": True, "invert_match": True}}}
     unknown = f"{paths.known('the model')}. {visitor_id.WHY_NOT}"
     return {
         "mappers": [
