@@ -104,7 +104,9 @@ def test_a_model_does_not_take_the_requests_of_another_whose_name_begins_alike()
     spec = dressed(ISTIO, virtual_service({"films-v1": 10_000}))["spec"]
     pattern = entry(spec, "recsys-single")["match"][0]["uri"]["regex"]
     taken = ["/v1/models/films:predict", "/v2/models/films/infer", "/v1/models/films", "/v1/models/filmsx:predict"]
-    assert [bool(re.fullmatch(pattern, path)) for path in taken] == [True, True, True, False]
+    assert [bool(re.fullmatch(pattern, path)) for path in taken] == [True, True, False, False]
+    about = "|".join(match["uri"]["regex"] for match in entry(spec, "recsys-about")["match"][:1])
+    assert [bool(re.fullmatch(about, path)) for path in taken] == [False, False, True, False]
 
 
 @pytest.mark.parametrize(("weights", "name"), [

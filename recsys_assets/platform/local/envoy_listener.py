@@ -118,7 +118,7 @@ def _own_answers() -> Resource:
     no_route = {"response_flag_filter": {"flags": ["NR"]}}
     # What is not well-formed was not read as far as its path.
     no_http = {"header_filter": {"header": {"name": ":path", "present_match": True, "invert_match": True}}}
-    unknown = f"{paths.known('the model')}. {visitor_id.WHY_NOT}"
+    unknown = f"{paths.known('the model')}. If it is one of the first two: {visitor_id.WHY_NOT}"
     return {
         "mappers": [
             {"filter": too_large, "body": {"inline_string": f"the body is larger than {MAX_REQUEST_BYTES} bytes"}},
