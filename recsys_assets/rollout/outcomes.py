@@ -182,6 +182,8 @@ def _acts(logs: Logs, seen: pl.DataFrame, metric: MetricPlan) -> pl.DataFrame:
         counting_events(feedback, metric)
         .join(seen.select("request_id", "visitor_id", "items", "window_end"), on="request_id")
         .filter(pl.col("item_id").is_in(pl.col("items")) & (pl.col("received_at") <= pl.col("window_end")))
+        # A request may ask for several users at once, and each of their lists may hold the item.
+        .unique(["visitor_id", "event_id"])
         .group_by("visitor_id")
         .agg(done=counts[metric.statistic])
     )

@@ -30,6 +30,7 @@ from cluster.processes import Process
 from cluster.versions import ISTIOD
 from recsys_assets.kubernetes_settings import KubernetesSettings
 from recsys_assets.platform.kubernetes.sticky import envoy_filters
+from recsys_assets.platform.local.envoy_listener import MAX_REGEX, REGEX_LIMIT
 
 GATEWAY_ADDRESS: Final = "198.51.100.20"
 PORT: Final = 8080
@@ -132,7 +133,9 @@ def visit(users: Sequence[str], *, path: str = "/v1/models/films:predict", heade
         for first in range(0, len(users), 200):
             some = users[first : first + 200]
             requests = "".join(
-                f"GET {path} HTTP/1.1\r\nhost: films.example\r\nx-user-id: {user}\r\n{headers}\r\n" for user in some
+                f"POST {path} HTTP/1.1\r\nhost: films.example\r\ncontent-length: 0\r\n"
+                f"x-user-id: {user}\r\n{headers}\r\n"
+                for user in some
             )
             connection.sendall(requests.encode("latin-1"))
             answers += _read(connection, len(some))
@@ -257,6 +260,8 @@ def _bootstrap(settings: KubernetesSettings, discovery: int, admin: int) -> dict
     return {
         "node": {"id": f"router~{GATEWAY_ADDRESS}~gateway-0.{place}", "cluster": "gateway", "metadata": metadata},
         "admin": _at("127.0.0.1", admin),
+        # As Istio's own proxy has it, and the chart's plain one.
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": {REGEX_LIMIT: MAX_REGEX}}]},
         "dynamic_resources": {
             "ads_config": {
                 "api_type": "GRPC",

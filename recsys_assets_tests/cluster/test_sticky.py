@@ -118,12 +118,16 @@ def test_both_protocols_are_routed_and_other_paths_and_strangers_are_not(
     assert visit(USERS[:50], path="/v2/models/films/infer") == predicted(500)[:50]
     assert visit(USERS[:2], path="/v1/models/filmsx:predict") == ["404", "404"]
     place = f"http://{GATEWAY_ADDRESS}:{PORT}/v1/models/films:predict"
-    nobody = httpx.get(place, trust_env=False, timeout=30)
+    nobody = httpx.post(place, trust_env=False, timeout=30)
     if mesh.settings.route == "istio":
         assert nobody.status_code == 400
         assert "x-user-id is missing" in nobody.text
     else:
         assert nobody.status_code == 404
+    unfit = {"x-user-id": "a,b"}
+    assert httpx.post(place, headers=unfit, trust_env=False, timeout=30).status_code == nobody.status_code
+    about = httpx.get(f"http://{GATEWAY_ADDRESS}:{PORT}/v2/health/ready", trust_env=False, timeout=30)
+    assert (about.status_code, about.text) == (200, "films-v1 - -")
 
 
 def test_a_copy_goes_to_the_shadow_and_the_answer_comes_from_stable(platform: KubernetesPlatform, mesh: Mesh) -> None:

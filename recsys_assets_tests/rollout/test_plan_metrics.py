@@ -55,6 +55,15 @@ def test_each_statistic_counts_what_its_name_says(metric: dict[str, Any], anna: 
     assert counted(busy(), **metric) == {"anna": anna, "bert": 0.0}
 
 
+@pytest.mark.parametrize("statistic", ["distinct_items", "any_event", "events"])
+def test_an_event_counts_once_where_one_request_asked_for_several_users(statistic: str) -> None:
+    """One visitor asked for the lists of two users, and both hold what was then clicked."""
+    rows = Rows()
+    rows.ask("anna", "canary", 10, clicks=["a"])
+    rows.exposures.append({**rows.exposures[0], "user_id": "bert"})
+    assert counted(rows, statistic=statistic) == {"anna": 1.0}
+
+
 def with_purchases(*, canary: float, stable: float, n: int = 4_000) -> Rows:
     """A canary that is better in clicks; who buys is by the two rates."""
     rows = crowd(n, canary_clicks=0.9, stable_clicks=0.5)
