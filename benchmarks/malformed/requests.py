@@ -199,11 +199,19 @@ def _ways(place: Place, rng: random.Random) -> Iterator[Case]:
     for version in rng.sample(["2", "03", "-1", "latest", "3%00", "9" * 400], 2):
         yield _case(place, "version", dump(TWO), "404", "", path=f"/v2/models/recommender/versions/{version}/infer")
     kind = rng.choice(
-        ["text/plain", "application/xml", "application/octet-stream", "application/x-www-form-urlencoded", "json"]
+        ["text/xml", "application/xml", "application/x-protobuf", "multipart/form-data", "application/grpc", "json"]
     )
     yield _case(place, "content_type", good, "415", "content-type", headers={"content-type": kind})
     yield _case(place, "binary", good, "415", "binary", headers={"inference-header-content-length": "10"})
-    yield _case(place, "gzip", _gzip(good), "400", "body", headers={"content-encoding": "gzip"})
+    for length in rng.sample(["", "x", "-1", "9" * 400, "1.5"], 2):
+        headers = {"inference-header-content-length": length}
+        yield _case(place, "binary_length", dump(TWO), "400", "inference-header", path=V2, headers=headers)
+    half = _gzip(good)[: rng.randrange(1, len(_gzip(good)))]
+    yield _case(place, "half_gzip", half, "400", "body", headers={"content-encoding": "gzip"})
+    coding = rng.choice(["br", "zstd", "gzip, gzip", "compress"])
+    yield _case(place, "coding", good, "415", "content-encoding", headers={"content-encoding": coding})
+    unfit = rng.choice(["", "a,b", "x" * 257, "a\tb"])
+    yield _case(place, "visitor", good, "400", "x-user-id", headers={"x-user-id": unfit})
     for method in rng.sample(["GET", "PUT", "DELETE", "PATCH"], 2):
         yield _case(place, "method", good, "405", "", method=method, path=V2)
     if rng.random() < 0.2:

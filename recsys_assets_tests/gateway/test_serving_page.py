@@ -40,7 +40,7 @@ def test_every_curl_of_the_page_is_found() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_command_works_as_printed(gateway: Gateway, command: str) -> None:
-    said = run(gateway, command).partition("\r\n\r\n")
+    said = run(gateway, command).partition("\n\n")
     body = json.loads(said[2] or said[0])
     if ":predict" in command:
         assert body["predictions"][0]["user_id"] == "196"
