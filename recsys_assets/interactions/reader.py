@@ -19,7 +19,7 @@ from recsys_assets.interactions.calendar import midnight
 from recsys_assets.interactions.files.datasets import columns_in_path
 from recsys_assets.interactions.files.opening import ROW, OpenFile, open_file
 from recsys_assets.interactions.formats import SourceUnreadableError, no_such_column
-from recsys_assets.interactions.sources import list_files, local_copy, patterns
+from recsys_assets.interactions.sources import local_copy, look, patterns
 from recsys_assets.interactions.values import time_hint, to_id, to_number, to_text, to_time, within
 from recsys_assets.settings import InteractionSource, Settings
 
@@ -40,13 +40,17 @@ def read_interactions(
 ) -> pl.DataFrame:
     """All events of a source in [start, end), by time, as columns.INTERACTIONS. Rows without user, item or time are
     left out: this reads what is trusted (replay, benchmarks); the asset `interactions` goes by the contract."""
-    files = list_files(settings, source)
-    if not files:
-        raise SourceMissingError(f"no file matches {', '.join(patterns(settings, source))}")
+    found = look(settings, source)
+    if not found.files:
+        passed = "".join(f"; {each.path}: {each.reason}" for each in found.passed_over)
+        raise SourceMissingError(f"no file matches {', '.join(patterns(settings, source))}{passed}")
     frames = []
-    for file in files:
+    for file in found.files:
         with local_copy(file.path) as path:
             read = read_file(path, source, start=start, end=end, beside=columns_in_path(file.path))
+            for ours, theirs in source.columns.items():
+                if ours not in read.rows.columns:
+                    raise SourceUnreadableError(f"{file.path}: {no_such_column(theirs, ours, read.names)}")
             frames.append(canonical(read.rows, source))
     rows = pl.concat(frames).drop(ROW).drop_nulls([USER, ITEM, EVENT_TIME])
     if start is not None:

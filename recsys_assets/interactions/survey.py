@@ -19,7 +19,7 @@ from recsys_assets.interactions.files.datasets import columns_in_path, is_part
 from recsys_assets.interactions.formats import SourceUnreadableError
 from recsys_assets.interactions.quarantine import RECORD, quarantine
 from recsys_assets.interactions.reader import Moments, NoRowsError, event_times
-from recsys_assets.interactions.sources import SourceFile, Span, local_copy, look
+from recsys_assets.interactions.sources import SourceFile, Span, local_copy, look, patterns
 from recsys_assets.interactions.values import unit_for
 from recsys_assets.settings import DataSettings, InteractionSource, Settings
 
@@ -82,6 +82,8 @@ def survey(settings: Settings, known: Known, now: datetime) -> Survey:
         for file in listing.files
         if file.path not in named and (note := _left_out(file, spans.get(file.digest), data, now.date()))
     ]
+    if not listing.files and not unread:
+        notes.append(f"nothing matches {', '.join(patterns(settings, data.interactions))}")
     return Survey(listing.files, spans, tuple(unread), tuple(broken), tuple(notes))
 
 

@@ -133,6 +133,8 @@ def test_a_catalogue_is_read_as_strictly(tmp_path: Path) -> None:
     ("content", "row", "reason"),
     [
         (b'u,v\n1,2\n"3"x,4\n', 2, "text follows a closing quote"),
+        (b'u,v\n1,"24\\" monitor"\n', 1, "a backslash before a quote does not escape it"),
+        (b'u,v\n1,"a\\",b"\n', 1, "a quote stands inside a field"),
         (b'u,v\n1, "2, 3"\n', 1, "a quote stands inside a field"),
         (b'u,v\n1,2\n3,"4\n5,6\n', 2, "a quote opens a field and nothing closes it"),
         (b"u,v\n1,2\n3\n", 2, "1 fields where the header has 2"),

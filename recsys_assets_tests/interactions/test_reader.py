@@ -175,6 +175,13 @@ def test_a_whole_source_is_read_in_order_of_time(tmp_path: Path) -> None:
     assert later["day"].unique().to_list() == [date(2024, 1, 2)]
 
 
+def test_a_source_that_lacks_a_column_is_no_empty_source(tmp_path: Path) -> None:
+    settings = settings_with(tmp_path)
+    write(settings.home / "inbox", "2024-01-01.csv", "u,x,1", header="user,what,when")
+    with pytest.raises(SourceUnreadableError, match=r"no column who \(mapped to user_id\); it has user, what, when"):
+        read_interactions(settings, settings.data.interactions)
+
+
 def test_a_source_without_files_names_its_patterns(tmp_path: Path) -> None:
     settings = settings_with(tmp_path)
     with pytest.raises(SourceMissingError, match="inbox"):

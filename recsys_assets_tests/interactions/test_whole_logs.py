@@ -130,6 +130,10 @@ def words_of(harness: Harness, now: datetime = NOW) -> str:
     return "; ".join(survey(harness.settings, {}, now).words())
 
 
+def test_a_pattern_that_matches_nothing_is_named(harness: Harness) -> None:
+    assert words_of(harness) == f"nothing matches {harness.inbox}/*"
+
+
 def test_a_log_in_another_unit_is_named_with_the_unit_that_would_fit(tmp_path: Path) -> None:
     harness = Harness(settings_with(tmp_path, interactions={"time_unit": "ms"}))
     write(harness.inbox, "log.csv", "1,x,1704096000,3", "2,x,1704182400,3")

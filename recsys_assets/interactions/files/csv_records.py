@@ -30,6 +30,9 @@ _STRAY_QUOTE: Final = (
 _AFTER_QUOTE: Final = (
     "text follows a closing quote. Double the quotes within a field, or set `quote` to none if this file uses none"
 )
+_BACKSLASH: Final = (
+    "a backslash before a quote does not escape it. Double the quotes within a field (in Spark: escape='\"')"
+)
 _OPEN_QUOTE: Final = "a quote opens a field and nothing closes it. Close it, or set `quote` to none"
 _BARE_CR: Final = "a carriage return without a line feed. Lines must end with LF or CRLF (mac2unix converts them)"
 Bytes = npt.NDArray[np.uint8]
@@ -117,7 +120,8 @@ class _Counting:
         line_ends = (after == _LF) | ((after == _CR) & (past == _LF))
         wrong = closing[~line_ends & (after != separator) & (after != own)]
         if len(wrong):
-            yield _Fault(int(wrong[0]), self._row(int(wrong[0]), ends), _AFTER_QUOTE)
+            reason = _BACKSLASH if data[wrong[0] - 1] == ord("\\") else _AFTER_QUOTE
+            yield _Fault(int(wrong[0]), self._row(int(wrong[0]), ends), reason)
 
     def _other_faults(self, piece: bytes, data: Bytes, quotes: Places, ends: Places) -> Iterator[_Fault]:
         if broken := not_utf8(piece):
