@@ -179,7 +179,9 @@ def _not_of_type(
 ) -> Iterator[Violation]:
     for name, column in source.columns.items():
         given = raw.get_column(name)
-        lost = _is_given(given) & rows.get_column(name).is_null()
+        # A blank type of event is none; a blank identifier is one that nobody could name.
+        is_blank_none = name == EVENT_TYPE and given.dtype == pl.String
+        lost = _is_given(given.str.strip_chars() if is_blank_none else given) & rows.get_column(name).is_null()
         if lost.any():
             reason = "not a time" if name == EVENT_TIME else "not a number" if name == VALUE else "not an identifier"
             if name == EVENT_TIME:
@@ -189,9 +191,9 @@ def _not_of_type(
 
 
 def _is_given(column: pl.Series) -> pl.Series:
-    """Neither null nor a blank text nor not-a-number."""
+    """Neither null nor an empty text nor not-a-number."""
     if column.dtype == pl.String:
-        return (column.str.strip_chars() != "").fill_null(False)
+        return (column != "").fill_null(False)
     if column.dtype.is_float():
         return column.is_not_null() & column.is_not_nan().fill_null(False)
     return column.is_not_null()

@@ -331,6 +331,17 @@ def test_an_empty_text_is_no_category_whether_in_quotes_or_not(tmp_path: Path, n
     assert read_entities(tmp_path / name, source, "item_id")["kind"].to_list() == [None] * 3
 
 
+def test_a_blank_type_of_event_is_none_and_a_blank_identifier_is_refused(tmp_path: Path) -> None:
+    columns = {"user_id": "who", "item_id": "what", "event_time": "when", "event_type": "how"}
+    lines = [LINE | {"how": " "}, LINE | {"how": "", "what": "x2"}, LINE | {"how": "tap", "what": "x3"}]
+    content = "\n".join(json.dumps(line) for line in lines).encode()
+    intake = judge(tmp_path, "a.jsonl", content, columns=columns, value_range=None)
+    assert intake.violations == []
+    assert sorted(intake.good_rows["event_type"].to_list(), key=str) == [None, None, "tap"]
+    told = refusal_of(judge(tmp_path, "a.jsonl", json.dumps(LINE | {"who": "\u00a0"}).encode()))
+    assert "row 1, column who: type: not an identifier" in told
+
+
 def test_a_file_that_is_not_there_is_no_empty_one(tmp_path: Path) -> None:
     with pytest.raises(SourceUnreadableError, match="No such file"):
         read_raw(tmp_path / "a.csv", csv_source())
