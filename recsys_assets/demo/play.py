@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from recsys_assets import home
 from recsys_assets.demo.meter import Reading, metered
@@ -107,11 +106,12 @@ def _write_readings(path: Path, readings: dict[str, Reading], held: bool) -> Non
 
 
 def _tell_end(stage: Stage, readings: dict[str, Reading], held: bool) -> None:
-    from recsys_assets.rollout.cli import releases_table
+    from recsys_assets.rollout.shown.looking import looking_desk
+    from recsys_assets.rollout.shown.printing import release_lines
+    from recsys_assets.rollout.shown.view import every
 
-    table: Table = releases_table(stage.settings)
-    stage.console.print()
-    stage.console.print(table)
+    lines = release_lines(every(looking_desk(stage.settings)), width=stage.console.width)
+    stage.console.print("", *lines, sep="\n", markup=False, highlight=False, soft_wrap=True)
     total, peak = sum(r.seconds for r in readings.values()), max(r.peak_mib for r in readings.values())
     stage.console.print(f"\n{total / 60:.1f} minutes, peak {peak / 1024:.1f} GiB of memory.")
     if held:

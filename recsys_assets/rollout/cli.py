@@ -6,25 +6,23 @@ Here: arguments, tables and exit codes. Not here: what is done (people.py). The 
 from __future__ import annotations
 
 import getpass
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from recsys_assets.rollout.denials import DEFAULT_EXPIRES
 from recsys_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from recsys_assets.rollout.desk import Desk
-    from recsys_assets.rollout.ledger import Audience, Ledger
 
 _T = TypeVar("_T")
 app = typer.Typer(help="Releases: where they stand, why, and a person's word on them.", no_args_is_help=True)
-out = Console(highlight=False, markup=False)
+out = Console(highlight=False, markup=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, markup=False)
 
 ReleaseId = Annotated[str, typer.Argument(help="The release's id, as `status` shows it.")]
@@ -34,55 +32,38 @@ Who = Annotated[str | None, typer.Option(help="Your name; without it the name of
 
 @app.command()
 def status() -> None:
-    """Every release: version, phase, the canary's weight, why it stands there, who saw what; and who waits for you."""
-    from recsys_assets.rollout.notices import notices
+    """Every release: version, phase, the canary's weight, what it waits for, who saw what; and who waits for you."""
+    from recsys_assets.rollout.shown.looking import looking_desk
+    from recsys_assets.rollout.shown.printing import status_lines
 
     settings = load_settings()
-    table = releases_table(settings)
-    out.print(table if table.row_count else "no release yet")
-    for line in notices(_ledger(settings).events(), ui_url=settings.ui_url):
-        out.print(line, soft_wrap=True)
-
-
-def releases_table(settings: Settings) -> Table:
-    """One row a release, oldest first."""
-    ledger = _ledger(settings)
-    table = Table("release", "version", "phase", "canary", "why", "who saw what")
-    for row in ledger.releases():
-        seen = _told(ledger.audience(row.release_id) or _live_audience(settings, row.release_id))
-        weight = f"{row.weight_bp / 100:g} %"
-        _add(table, row.release_id, row.version, row.phase.value, weight, row.why, seen)
-    return table
+    _tell(lambda width: status_lines(looking_desk(settings), ui_url=settings.ui_url, width=width))
 
 
 @app.command()
 def show(release_id: ReleaseId) -> None:
-    """All that the ledger knows of one release: what was promised, what happened, who said what, every verdict."""
-    from recsys_assets.rollout.story import history, latest_verdicts, opening
+    """All about one release: where it is now, what was promised, what happened, who said what, every verdict."""
+    from recsys_assets.rollout.shown.looking import looking_desk
+    from recsys_assets.rollout.shown.printing import show_lines
 
-    events = _ledger(load_settings()).events(release_id)
-    if not events:
-        errors.print(f"no release {release_id}; `recsys-assets status` lists them")
-        raise typer.Exit(1)
-    facts, plan = opening(events)
-    for line in facts:
-        out.print(line)
-    _print(["promised", "value", "meaning"], plan)
-    _print(["at", "what", "by", "canary", "why"], history(events))
-    _print(["outcome", "check", "reason"], latest_verdicts(events))
+    try:
+        _tell(lambda width: show_lines(looking_desk(load_settings()), release_id, width=width))
+    except LookupError:
+        errors.print(f"no release {release_id}; `recsys-assets status` lists them", soft_wrap=True)
+        raise typer.Exit(1) from None
 
 
-def _print(titles: list[str], lines: list[tuple[str, ...]]) -> None:
-    table = Table(*titles)
-    for line in lines:
-        _add(table, *line)
-    if lines:
-        out.print(table)
+def _tell(lines: Callable[[int | None], list[str]]) -> None:
+    """As wide as the terminal, or as COLUMNS says; through a pipe no sentence is broken."""
+    from recsys_assets.rollout.shown.printing import RouteUnread
 
-
-def _add(table: Table, *words: str) -> None:
-    """Reasons are other people's words: brackets in them are no markup, whoever prints the table."""
-    table.add_row(*(Text(word) for word in words))
+    try:
+        found = lines(shutil.get_terminal_size(fallback=(0, 0)).columns or None)
+    except RouteUnread as unread:
+        errors.print(str(unread), soft_wrap=True)
+        typer.echo("\n".join(unread.lines))
+        raise typer.Exit(1) from None
+    typer.echo("\n".join(found))
 
 
 @app.command()
@@ -145,24 +126,19 @@ def guard() -> None:
     main([])
 
 
-def _ledger(settings: Settings) -> Ledger:
-    from recsys_assets.rollout.ledger import open_ledger
-
-    return open_ledger(settings)
-
-
 def _desk(settings: Settings) -> Desk:
     """A desk without Dagster: a person's word needs no gate, so this one never passes."""
     from recsys_assets.platform.build import open_platform
     from recsys_assets.records import Outcome, Verdict
     from recsys_assets.resources.registry import ModelRegistryResource
     from recsys_assets.rollout.desk import Desk
+    from recsys_assets.rollout.ledger import open_ledger
     from recsys_assets.rollout.metrics import LogMetrics
 
     return Desk(
         model_name=settings.model_name,
         platform=open_platform(settings),
-        ledger=_ledger(settings),
+        ledger=open_ledger(settings),
         metrics=LogMetrics(settings.home),
         registry=ModelRegistryResource(home=str(settings.home), model_name=settings.model_name),
         gate=lambda model: Verdict(
@@ -174,28 +150,6 @@ def _desk(settings: Settings) -> Desk:
         top_k=settings.serving.top_k,
         clock=lambda: datetime.now(UTC),
     )
-
-
-def _live_audience(settings: Settings, release_id: str) -> list[Audience]:
-    """Who has seen what so far, of the release that is on the route."""
-    from recsys_assets.platform.build import has_platform, open_platform
-    from recsys_assets.rollout.act import read_state
-    from recsys_assets.rollout.ledger import Audience
-    from recsys_assets.rollout.metrics import LogMetrics
-    from recsys_assets.rollout.settle import audience
-
-    if not has_platform(settings):
-        return []
-    state = read_state(open_platform(settings), settings.model_name)
-    if state is None or state.release.release_id != release_id or not state.weights:
-        return []
-    since = state.weights[0].since
-    logs = LogMetrics(settings.home).gateway_only(since)
-    return [Audience(**row) for row in audience(logs, since=since, until=datetime.now(UTC))]
-
-
-def _told(seen: list[Audience]) -> str:
-    return ", ".join(f"{a.variant}: {a.visitors} visitors in {a.seconds:.0f} s" for a in seen) or "nobody saw it"
 
 
 def _name(who: str | None) -> str:

@@ -1,29 +1,24 @@
-"""What a release under way wants from people, by its rows: an approval, an end of its pause, a look at a frozen one.
+"""What a release under way wants from people: an approval, an end of its pause, a look at a frozen one.
 
-Here: pure, in words. Not here: printing (cli.py), or sending (notifications).
+Here: pure, in words, from the same view that everything else shows. Not here: printing (cli.py), or sending
+(notifications).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from recsys_assets.records import Phase
 from recsys_assets.rollout import ledger as rows
 from recsys_assets.rollout.ledger import Event
+from recsys_assets.rollout.shown.view import ReleaseView
 from recsys_assets.rollout.words import APPROVE_JOB, how_to_approve, launchpad
 
-_ENDS = frozenset(phase.value for phase in Phase if phase.is_end)
 
-
-def notices(events: Sequence[Event], *, ui_url: str) -> list[str]:
-    """Of the latest release, nothing once it has ended. `events` are all rows, in order."""
-    opened = [e.release_id for e in events if e.kind == rows.OPENED]
-    mine = [e for e in events if opened and e.release_id == opened[-1]]
-    kinds = {e.kind for e in mine}
-    if not mine or kinds & _ENDS:
+def notices(view: ReleaseView, events: Sequence[Event], *, ui_url: str) -> list[str]:
+    """Nothing once it has ended. `events` are the release's rows, in order."""
+    if view.phase.is_end or view.state is None:
         return []
-    release_id = opened[-1]
-    return [*_approval(release_id, kinds, ui_url), *_pause(release_id, mine), *_frozen(release_id, mine)]
+    return [*_approval(view.release_id, {e.kind for e in events}, ui_url), *_pause(view), *_frozen(view, events)]
 
 
 def _approval(release_id: str, kinds: set[str], ui_url: str) -> list[str]:
@@ -33,24 +28,17 @@ def _approval(release_id: str, kinds: set[str], ui_url: str) -> list[str]:
     return [f"{release_id} waits for a person's approval:", f"  {command}", f"  or in Dagster: {link}"]
 
 
-def _pause(release_id: str, mine: Sequence[Event]) -> list[str]:
-    said = [e for e in mine if e.kind in {rows.PAUSED, rows.RESUMED}]
-    if not said or said[-1].kind == rows.RESUMED:
+def _pause(view: ReleaseView) -> list[str]:
+    if view.state is None or view.state.paused is None:
         return []
-    at, why = said[-1].at.isoformat(timespec="seconds"), said[-1].body.get("reason", "")
-    return [
-        f"{release_id} is paused by {said[-1].actor} since {at}: {why}",
-        f"  recsys-assets resume {release_id} --why '...'",
-    ]
+    told = f"{view.release_id} is {view.state.paused.told()}"
+    return [told, f"  recsys-assets resume {view.release_id} --why '...'"]
 
 
-def _frozen(release_id: str, mine: Sequence[Event]) -> list[str]:
-    """Frozen rows before the latest move say nothing any more."""
-    moves = [place for place, e in enumerate(mine) if e.kind in rows.PHASES]
-    frozen = [e for e in mine[moves[-1] if moves else 0 :] if e.kind == rows.FROZEN]
-    if not frozen:
+def _frozen(view: ReleaseView, events: Sequence[Event]) -> list[str]:
+    """Frozen now, by the same look that says why it waits; since when is in the rows after the latest move."""
+    if view.action != "pause":
         return []
-    told = (
-        f"{release_id} was frozen at {frozen[-1].at.isoformat(timespec='seconds')}: {frozen[-1].body.get('reason', '')}"
-    )
-    return [told, f"  recsys-assets rollback {release_id} --why '...'"]
+    since = [e.at for e in events if e.kind == rows.FROZEN and e.at >= view.changed_at]
+    at = f" since {since[0].isoformat(timespec='seconds')}" if since else ""
+    return [f"{view.release_id} is frozen{at}:", f"  recsys-assets rollback {view.release_id} --why '...'"]

@@ -5,14 +5,16 @@ Here: pure, rows into words. Not here: printing (cli.py), the plan's words (prom
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from recsys_assets.records import Verdict
 from recsys_assets.rollout.ledger import OPENED, Event
 from recsys_assets.rollout.promises import promises
+from recsys_assets.rollout.shown.layout import Row
 
 
-def opening(events: Sequence[Event]) -> tuple[list[str], list[tuple[str, ...]]]:
+def opening(events: Sequence[Event]) -> tuple[list[str], list[Row]]:
     """Who follows whom, and the plan as it was promised before the first user saw anything."""
     first = next((e for e in events if e.kind == OPENED), events[0])
     body = first.body
@@ -23,30 +25,28 @@ def opening(events: Sequence[Event]) -> tuple[list[str], list[tuple[str, ...]]]:
     ]
     if "plan" not in body:
         return [*facts, "  its plan was not recorded"], []
-    return facts, list(promises(body["plan"]))
+    return facts, [Row((name, value), (meaning,)) for name, value, meaning in promises(body["plan"])]
 
 
-def history(events: Sequence[Event]) -> list[tuple[str, ...]]:
-    """When, what, by whom, the canary's weight then, and why."""
+def history(events: Sequence[Event]) -> list[Row]:
+    """When, what, the canary's weight then, by whom, and why."""
     return [
-        (
-            event.at.isoformat(timespec="seconds"),
-            event.kind,
-            event.actor,
-            f"{event.body.get('weight_bp', 0) / 100:g} %",
-            _why(event.body),
+        Row(
+            (
+                event.at.isoformat(timespec="seconds"),
+                event.kind,
+                f"{event.body.get('weight_bp', 0) / 100:g} %",
+                event.actor,
+            ),
+            (_why(event.body),),
         )
         for event in events
     ]
 
 
-def latest_verdicts(events: Sequence[Event]) -> list[tuple[str, ...]]:
-    """Each check's latest verdict."""
-    found: dict[str, tuple[str, ...]] = {}
-    for event in events:
-        for verdict in event.body.get("verdicts", []):
-            found[verdict["check"]] = (verdict["outcome"], verdict["check"], verdict["reason"])
-    return list(found.values())
+def verdict_rows(verdicts: Iterable[Verdict]) -> list[Row]:
+    """A row for each check."""
+    return [Row((v.outcome.value, v.check), (v.reason,)) for v in verdicts]
 
 
 def _why(body: Any) -> str:

@@ -5,8 +5,10 @@ Here: the order of things, idempotent at every line. Not here: what a person may
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 from recsys_assets.platform.interface import INFERENCE_SERVICE, Conflict, NotFound, Platform, ServiceStatus
 from recsys_assets.records import Decision, Phase
@@ -37,8 +39,14 @@ def look(desk: Desk) -> World | None:
 
 def preview(desk: Desk) -> Decision | None:
     """What a tick would decide now; nothing is changed."""
-    world = look(desk)
-    return None if world is None else _decide(desk, world, desk.clock())
+    state = read_state(desk.platform, desk.model_name)
+    return None if state is None else decide_on(desk, state)
+
+
+def decide_on(desk: Desk, state: RouteState) -> Decision:
+    """What a tick would decide now about this state; nothing is changed."""
+    now = desk.clock()
+    return _decide(desk, _world(desk, state, now), now)
 
 
 def _world(desk: Desk, state: RouteState, now: datetime) -> World:
@@ -88,7 +96,7 @@ def tick(desk: Desk, *, actor: str) -> Decision | None:
         return None
     record(desk.ledger, state)
     now = desk.clock()
-    decision = _decide(desk, _world(desk, state, now), now)
+    decision = decide_on(desk, state)
     if state.phase.is_end:
         settle(desk, state)
     elif decision.action in {"hold", "pause"}:
@@ -143,9 +151,16 @@ def _note(desk: Desk, state: RouteState, decision: Decision, *, actor: str, now:
         release_id=release_id,
         actor=actor,
         at=now,
-        key=f"{release_id}/{state.transition}/{kind}/{outcomes}",
+        key=f"{release_id}/{state.transition}/{kind}/{outcomes}{_kind_of(state, decision)}",
         body={"reason": decision.reason, "weight_bp": state.split.canary_weight_bp, "phase": state.phase.value},
     )
+
+
+def _kind_of(state: RouteState, decision: Decision) -> str:
+    """Before the shadow the row is all that a command line has: it cannot ask the offline gate, which Dagster keeps."""
+    if state.phase is not Phase.GATED:
+        return ""
+    return "/" + sha256(re.sub(r"\d+", "", decision.reason).encode()).hexdigest()[:12]
 
 
 def _status(platform: Platform, name: str) -> ServiceStatus | None:

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from recsys_assets.cli import app
 from recsys_assets.platform.interface import ANY
 from recsys_assets.platform.local.store import ManifestStore
-from recsys_assets.records import Phase
+from recsys_assets.records import Outcome, Phase
 from recsys_assets.rollout.act import read_state, record
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.rollout.route import RouteState, virtual_service
-from recsys_assets_tests.rollout.build import later, route
+from recsys_assets_tests.rollout.build import later, route, verdict
 
 
 @pytest.fixture
@@ -64,30 +64,39 @@ def test_status_names_files_of_interactions_that_were_not_read(home: Path) -> No
 
 
 @pytest.mark.parametrize("command", [("status",), ("show", "rel-2")])
-def test_status_and_show_tell_where_a_release_stands_and_why(home: Path, command: tuple[str, ...]) -> None:
+def test_status_and_show_tell_where_a_release_is_and_what_it_waits_for_now(
+    home: Path, command: tuple[str, ...]
+) -> None:
     stand(home, Phase.CANARY)
     told = say(*command)
     assert "10 %" in told
-    assert "because of the test" in told
+    assert "frozen, call a person: stable recommender-v1 is not ready (absent)" in told
 
 
 @pytest.mark.parametrize("command", [("status",), ("show", "rel-2")])
 def test_a_reason_with_brackets_in_it_is_printed_as_it_is(home: Path, command: tuple[str, ...]) -> None:
-    stand(home, Phase.CANARY, reason="[red]odd[/nothing]")
+    stand(home, Phase.ROLLED_BACK, reason="[red]odd[/nothing]")
     assert "[red]odd[/nothing]" in say(*command)
 
 
-def test_show_tells_what_was_promised_and_every_verdict(home: Path) -> None:
+def test_show_tells_what_was_promised_and_the_verdicts_of_this_moment(home: Path) -> None:
     stand(home, Phase.CANARY)
-    row(home, "waiting", verdicts=[{"check": "canary_is_not_slower", "outcome": "PASS", "reason": "4 ms and 5 ms"}])
+    old = verdict("canary_is_not_slower").model_dump(mode="json")
+    row(home, "waiting", verdicts=[old])
     told = " ".join(say("show", "rel-2").split())
     assert "version 2 asks to follow 1" in told
-    assert "│ metric │ engagement │" in told
-    assert "│ margin │ 0.1 │" in told
-    assert "│ alpha │ 0.05 │" in told
-    assert "│ steps_bp │ 10 %, 25 %, 50 % │" in told
-    assert "│ needs_approval │ yes │" in told
-    assert "│ PASS │ canary_is_not_slower │ 4 ms and 5 ms │" in told
+    assert "metric engagement what is compared" in told
+    assert "margin 0.1 the largest loss" in told
+    assert "alpha 0.05 the error rate" in told
+    assert "steps_bp 10 %, 25 %, 50 % the canary's shares" in told
+    assert "needs_approval yes whether a person" in told
+    assert "INCONCLUSIVE canary_is_not_slower no user has been sent to the canary yet" in told
+
+
+def test_show_tells_the_verdicts_that_ended_a_release(home: Path) -> None:
+    stand(home, Phase.ROLLED_BACK)
+    row(home, "rolled_back", verdicts=[verdict("canary_is_not_slower", Outcome.FAIL).model_dump(mode="json")])
+    assert "FAIL     canary_is_not_slower  canary_is_not_slower is FAIL" in say("show", "rel-2")
 
 
 def test_status_asks_for_an_approval_with_the_command_that_gives_it(home: Path) -> None:
@@ -116,7 +125,7 @@ def test_status_says_who_paused_and_how_to_resume(home: Path) -> None:
 def test_status_calls_a_person_to_a_frozen_release_until_it_moves(home: Path) -> None:
     stand(home, Phase.CANARY)
     row(home, "frozen", reason="call a person")
-    assert "rel-2 was frozen at" in say("status")
+    assert "rel-2 is frozen since 2026-01-01T00:00:09+00:00:" in say("status")
     say("rollback", "rel-2", "--who", "ann", "--why", "better none")
     assert "frozen" not in say("status")
 

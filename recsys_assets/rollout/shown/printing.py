@@ -1,0 +1,66 @@
+"""What `recsys-assets status` and `show` print, as lines.
+
+Here: which words in which order. Not here: where a line breaks (layout.py), what they say (view.py), printing (cli.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from recsys_assets.platform.interface import PlatformError
+from recsys_assets.rollout.desk import Desk
+from recsys_assets.rollout.ledger import Event
+from recsys_assets.rollout.notices import notices
+from recsys_assets.rollout.route import RouteBroken
+from recsys_assets.rollout.shown.layout import Row, table, wrapped
+from recsys_assets.rollout.shown.view import ReleaseView, by_ledger, every, of_release
+from recsys_assets.rollout.story import history, opening, verdict_rows
+
+
+class RouteUnread(RuntimeError):  # noqa: N818
+    """The route cannot be read, so nobody knows what users get now. `lines` are what the ledger has."""
+
+    def __init__(self, why: str, lines: list[str]) -> None:
+        super().__init__(f"the route cannot be read, so this is only what the ledger has: {why}")
+        self.lines = lines
+
+
+def status_lines(desk: Desk, *, ui_url: str, width: int | None) -> list[str]:
+    """A row for each release, oldest first, then what the one under way wants from people. Raises RouteUnread."""
+    try:
+        views = every(desk)
+    except (PlatformError, RouteBroken) as broken:
+        raise RouteUnread(str(broken), release_lines(by_ledger(desk), width=width)) from broken
+    # Commands and addresses are for copying: they are never broken.
+    asked = [line for v in views[-1:] for line in notices(v, desk.ledger.events(v.release_id), ui_url=ui_url)]
+    return release_lines(views, width=width) + asked
+
+
+def release_lines(views: Sequence[ReleaseView], *, width: int | None) -> list[str]:
+    """Where each release is, why, and who saw what."""
+    rows = [Row((v.release_id, v.version, v.phase.value, v.share), (v.why, f"seen: {v.who_saw}")) for v in views]
+    return table(["release", "version", "phase", "share", "why"], rows, width=width) or ["no release yet"]
+
+
+def show_lines(desk: Desk, release_id: str, *, width: int | None) -> list[str]:
+    """One release: where it is now, its plan, its history, its verdicts. Raises LookupError and RouteUnread."""
+    events = desk.ledger.events(release_id)
+    try:
+        view = of_release(desk, release_id)
+    except (PlatformError, RouteBroken) as broken:
+        raise RouteUnread(str(broken), history_lines(events, width=width)) from broken
+    facts, plan = opening(events) if events else ([f"{release_id}: version {view.version}"], [])
+    now = [
+        f"  {view.phase.value} since {view.changed_at.isoformat(timespec='seconds')}, {view.share}",
+        *wrapped(f"why: {view.why}", indent=4, width=width),
+        *wrapped(f"seen: {view.who_saw}", indent=4, width=width),
+    ]
+    verdicts = table(["outcome", "check", "reason"], verdict_rows(view.verdicts), width=width)
+    promised = table(["promised", "value", "meaning"], plan, width=width)
+    blocks = [[*facts, *now], promised, history_lines(events, width=width), verdicts]
+    return [line for block in blocks if block for line in ("", *block)][1:]
+
+
+def history_lines(events: Sequence[Event], *, width: int | None) -> list[str]:
+    """The ledger's rows of one release."""
+    return table(["at", "what", "canary", "by", "why"], history(events), width=width)
