@@ -62,7 +62,9 @@ def _shadow_comparison(settings: Settings) -> dg.AssetsDefinition:
         release has no stable to compare with and goes straight to everybody.
         """
         from recsys_assets.rollout.opening import open_desk
-        from recsys_assets.rollout.report import shadow_metadata, standing_of
+        from recsys_assets.rollout.report import shadow_metadata
+        from recsys_assets.rollout.shown.events import shown_marks
+        from recsys_assets.rollout.shown.view import of_release
         from recsys_assets.rollout.waiting import await_guard
 
         desk = open_desk(settings, platform, registry, context.instance)
@@ -74,10 +76,10 @@ def _shadow_comparison(settings: Settings) -> dg.AssetsDefinition:
             _tick(
                 desk, settings, context, config, {Phase.GATED, Phase.SHADOW}, traffic=state.release.champion is not None
             )
-        metadata = shadow_metadata(desk, release)
-        phase, why = standing_of(desk, release)
-        if phase in {Phase.REJECTED, Phase.HELD}:
-            raise dg.Failure(f"{release} ended as {phase.value}: {why}", metadata, allow_retries=False)
+        view = of_release(desk, release)
+        metadata = shadow_metadata(desk, view) | shown_marks(view)
+        if view.phase in {Phase.REJECTED, Phase.HELD}:
+            raise dg.Failure(f"{release} ended as {view.phase.value}: {view.why}", metadata, allow_retries=False)
         return dg.MaterializeResult(metadata=metadata)
 
     return shadow_comparison
@@ -107,7 +109,9 @@ def _canary(settings: Settings) -> dg.AssetsDefinition:
         truth of it; this shows it, with the verdicts that it stands on.
         """
         from recsys_assets.rollout.opening import open_desk
-        from recsys_assets.rollout.report import canary_check, canary_metadata, last_verdicts, standing_of
+        from recsys_assets.rollout.report import canary_check, canary_metadata
+        from recsys_assets.rollout.shown.events import shown_marks
+        from recsys_assets.rollout.shown.view import of_release
         from recsys_assets.rollout.waiting import await_guard, standing
 
         desk = open_desk(settings, platform, registry, context.instance)
@@ -115,18 +119,17 @@ def _canary(settings: Settings) -> dg.AssetsDefinition:
         await_guard(desk)
         state = standing(desk)
         if state.phase.is_end:
-            decisions = _tick_once(desk, context)
+            _tick_once(desk, settings, context)
         else:
             traffic = state.release.champion is not None
-            decisions = _tick(desk, settings, context, config, {p for p in Phase if not p.is_end}, traffic=traffic)
-        verdicts = last_verdicts(desk, decisions, state.release.release_id)
-        phase, why = standing_of(desk, state.release.release_id)
+            _tick(desk, settings, context, config, {p for p in Phase if not p.is_end}, traffic=traffic)
+        view = of_release(desk, state.release.release_id)
         yield dg.MaterializeResult(
-            metadata=canary_metadata(desk, state, decisions[-1], ui_url=settings.ui_url),
-            check_results=[canary_check(name, verdicts, state, phase) for name in CANARY_CHECKS],
+            metadata=canary_metadata(desk, view, ui_url=settings.ui_url) | shown_marks(view),
+            check_results=[canary_check(name, view) for name in CANARY_CHECKS],
         )
-        if phase.is_end and phase is not Phase.CHAMPION and (config.stays(context) or not state.phase.is_end):
-            message = f"{state.release.release_id} ended as {phase.value}: {why}"
+        if view.phase.is_end and view.phase is not Phase.CHAMPION and (config.stays(context) or not state.phase.is_end):
+            message = f"{view.release_id} ended as {view.phase.value}: {view.why}"
             raise dg.Failure(message, {"model_version": state.version}, allow_retries=False)
 
     return canary
@@ -205,37 +208,50 @@ def _tick(
     phases: set[Phase],
     *,
     traffic: bool,
-) -> list[Decision]:
+) -> None:
     """One tick, or ticks until the release has left these phases, beside replayed visitors where that is set."""
     from recsys_assets.rollout.waiting import tick_while
     from recsys_assets.traffic.background import replaying
 
     if not config.stays(context):
-        return _tick_once(desk, context)
-    decisions: list[Decision] = []
+        _tick_once(desk, settings, context)
+        return
+    before: list[Decision] = []
 
     def tell(decision: Decision) -> None:
-        before = decisions[-1] if decisions else None
-        if before is None or (before.action, before.phase, before.step) != (
-            decision.action,
-            decision.phase,
-            decision.step,
-        ):
-            context.log.info(f"{decision.action} {decision.phase.value} step {decision.step}: {decision.reason}")
-        decisions.append(decision)
+        same = before and _move(before[-1]) == _move(decision)
+        if not same:
+            context.log.info(_told(decision))
+        before[:] = [decision]
+        _show(desk, settings, context, decision)
 
     visitors = replaying(settings) if traffic and settings.traffic.in_jobs else nullcontext()
     with visitors:
         tick_while(desk, phases, actor=_actor(context), tick_seconds=settings.rollout.tick_seconds, tell=tell)
-    return decisions
 
 
-def _tick_once(desk: "Desk", context: dg.AssetExecutionContext) -> list[Decision]:
+def _tick_once(desk: "Desk", settings: Settings, context: dg.AssetExecutionContext) -> None:
     from recsys_assets.rollout.waiting import one_tick
 
     decision = one_tick(desk, actor=_actor(context))
-    context.log.info(f"{decision.action} {decision.phase.value} step {decision.step}: {decision.reason}")
-    return [decision]
+    context.log.info(_told(decision))
+    _show(desk, settings, context, decision)
+
+
+def _show(desk: "Desk", settings: Settings, context: dg.AssetExecutionContext, decision: Decision) -> None:
+    """A run may take hours, and its own materialization comes when it ends: what it sees is shown at each tick."""
+    from recsys_assets.rollout.shown.events import Board, show
+    from recsys_assets.rollout.shown.view import current
+
+    show(Board(context.instance, settings.ui_url), desk, current(desk, decision=decision))
+
+
+def _move(decision: Decision) -> tuple[str, Phase, int]:
+    return decision.action, decision.phase, decision.step
+
+
+def _told(decision: Decision) -> str:
+    return f"{decision.action} {decision.phase.value} step {decision.step}: {decision.reason}"
 
 
 def _actor(context: dg.AssetExecutionContext) -> str:

@@ -53,7 +53,7 @@ def engagement_plot(scope: Scope, outcomes: Outcomes) -> str:
         mean = np.cumsum(outcome * mask) / np.maximum(np.cumsum(mask), 1)
         means.plot(x[keep], mean[keep], label=name, color=colour)
     means.set(ylabel="clicked items a visitor")
-    means.legend()
+    means.legend(loc="upper right")
     path = quality_path(scope, outcomes, factor=1.0)
     difference.plot(x[keep], path.estimate[keep], color=CANARY_COLOUR)
     difference.fill_between(x[keep], path.low[keep], path.high[keep], color=CANARY_COLOUR, alpha=0.2)
@@ -63,7 +63,7 @@ def engagement_plot(scope: Scope, outcomes: Outcomes) -> str:
     # The early bounds are wide beyond any use: the picture is scaled to where they ended.
     wide = 1.5 * max(scope.plan.margin * stable_mean, *np.abs(np.nan_to_num([path.low[-1], path.high[-1]])), 0.01)
     difference.set(xlabel="visitors, in order of arrival", ylabel="canary - stable", ylim=(-wide, wide))
-    difference.legend()
+    difference.legend(loc="upper right")
     return _markdown(figure, "engagement by arm")
 
 

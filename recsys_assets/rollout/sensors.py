@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recsys_assets.records import Decision
     from recsys_assets.rollout.desk import Desk
     from recsys_assets.rollout.route import RouteState
+    from recsys_assets.rollout.shown.events import Board
 
 RELEASE_TAG = "recsys_assets/release"
 
@@ -40,45 +41,47 @@ def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
     ) -> dg.RunRequest | dg.SkipReason:
         """Start a run of `advance_release` when the release under way would move; else look after its lease."""
         from recsys_assets.rollout.opening import open_desk
+        from recsys_assets.rollout.shown.events import Board
 
         if settings.platform == "local" and not settings.path("platform").exists():
             return dg.SkipReason("there is no platform yet, so there is no release")
         desk = open_desk(settings, platform, registry, context.instance)
-        return evaluate(desk, context.instance)
+        return evaluate(desk, Board(context.instance, settings.ui_url))
 
     return [canary_sensor]
 
 
-def evaluate(desk: "Desk", instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
-    """One look, without the parts that only Dagster can give."""
+def evaluate(desk: "Desk", board: "Board") -> dg.RunRequest | dg.SkipReason:
+    """One look, without the parts that only Dagster can give. Whatever it finds, the assets show it afterwards."""
     from recsys_assets.rollout.act import read_state
     from recsys_assets.rollout.agree import agree
     from recsys_assets.rollout.settle import is_settled
+    from recsys_assets.rollout.shown.events import show, show_champion
+    from recsys_assets.rollout.shown.view import current
 
     state = read_state(desk.platform, desk.model_name)
     if state is None:
+        show(board, desk, current(desk))
         return dg.SkipReason("there is no route, so there is no release")
-    if is_settled(desk.ledger, state):
+    settled = is_settled(desk.ledger, state)
+    if settled:
         agree(desk)  # a writer that was late may have come after the last tick
-    if why := nothing_to_do(desk, instance, state):
-        return dg.SkipReason(why)
-    return _look(desk, state)
+    if run := _looked_after(desk, board.instance, state):
+        return dg.SkipReason(f"run {run[:8]} looks after {state.release.release_id}")
+    if not settled:
+        return _look(desk, board, state)
+    show_champion(board, desk)
+    view = current(desk)
+    show(board, desk, view)
+    return dg.SkipReason(f"{view.line} (has ended)" if view else "the route is gone")
 
 
-def nothing_to_do(desk: "Desk", instance: dg.DagsterInstance, state: "RouteState") -> str:
-    """Why not even a look is needed, or an empty string.
-
-    A run in flight looks after the release itself, unless its lease shows that it stopped doing so: a run that was
-    killed keeps the status STARTED for long.
-    """
-    from recsys_assets.rollout.settle import is_settled
-
-    if is_settled(desk.ledger, state):
-        return f"{state.release.release_id} has ended: {state.phase.value}"
+def _looked_after(desk: "Desk", instance: dg.DagsterInstance, state: "RouteState") -> str | None:
+    """The run in flight that looks after the release and shows it, unless its lease shows that it stopped doing so: a
+    run that was killed keeps the status STARTED for long."""
     left = (state.lease - desk.clock()).total_seconds()
-    if left > state.release.plan.lease_seconds / 2 and (run := _in_flight(instance)):
-        return f"run {run[:8]} looks after {state.release.release_id}"
-    return ""
+    fresh = left > state.release.plan.lease_seconds / 2
+    return _in_flight(instance) if fresh else None
 
 
 def _in_flight(instance: dg.DagsterInstance) -> str | None:
@@ -95,19 +98,22 @@ def _in_flight(instance: dg.DagsterInstance) -> str | None:
     return None
 
 
-def _look(desk: "Desk", state: "RouteState") -> dg.RunRequest | dg.SkipReason:
+def _look(desk: "Desk", board: "Board", state: "RouteState") -> dg.RunRequest | dg.SkipReason:
+    from recsys_assets.rollout.shown.events import show
+    from recsys_assets.rollout.shown.view import current
     from recsys_assets.rollout.tick import look_after, preview, tick
 
     if state.phase.is_end:
         # Whoever ended it died before it was settled: that is done here and now; the run shows it in Dagster.
         tick(desk, actor="canary_sensor")
     decision = preview(desk)
-    if decision is None:
-        return dg.SkipReason("the route is gone")
-    if state.phase.is_end or decision.action not in {"hold", "pause"}:
-        return request(state, decision, desk.clock())
-    decision = look_after(desk, state, decision, actor="canary_sensor")
-    return dg.SkipReason(f"{decision.action} at {state.split.canary_weight_bp / 100:.1f} %: {decision.reason}")
+    if decision is not None and not state.phase.is_end and decision.action in {"hold", "pause"}:
+        decision = look_after(desk, state, decision, actor="canary_sensor")
+        view = current(desk, decision=decision)
+        show(board, desk, view)
+        return dg.SkipReason(view.line if view else "the route is gone")
+    show(board, desk, current(desk))
+    return dg.SkipReason("the route is gone") if decision is None else request(state, decision, desk.clock())
 
 
 def request(state: "RouteState", decision: "Decision", now: datetime) -> dg.RunRequest:

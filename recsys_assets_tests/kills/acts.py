@@ -143,8 +143,9 @@ def sensor(home: Home, what: str) -> None:
     import dagster as dg
 
     from recsys_assets.rollout.sensors import evaluate
+    from recsys_assets.rollout.shown.events import Board
 
-    asked = evaluate(home.desk(gate=_gate(what)), home.instance())
+    asked = evaluate(home.desk(gate=_gate(what)), Board(home.instance(), "http://127.0.0.1:3000"))
     flag = home.path / "run_is_asked_for"
     if isinstance(asked, dg.RunRequest):
         flag.touch()

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 GAP: Final = 2
 INDENT: Final = 4
 # A reason in a narrower column is no reading: it goes below the row instead.
-NARROWEST: Final = 48
+NARROWEST: Final = 32
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,20 @@ def table(titles: Sequence[str], rows: Sequence[Row], *, width: int | None) -> l
     return lines
 
 
-def wrapped(text: str, *, indent: int, width: int | None) -> list[str]:
-    """The text in indented lines of at most this width. A longer word is whole, on a line of its own."""
+def wrapped(text: str, *, indent: int, width: int | None, label: str = "") -> list[str]:
+    """The text in lines of at most this width, all indented, and those after the first by the label as well.
+
+    A word that is longer is whole, on a line of its own.
+    """
+    hang = indent + cell_len(label)
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and (width is None or cell_len(longer) + indent <= width):
+        if lines and (width is None or cell_len(longer) + hang <= width):
             lines[-1] = longer
         else:
             lines.append(word)
-    return [" " * indent + line for line in lines]
+    return [f"{' ' * indent}{label}{line}" if n == 0 else f"{' ' * hang}{line}" for n, line in enumerate(lines)]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

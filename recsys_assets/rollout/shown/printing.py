@@ -31,9 +31,13 @@ def status_lines(desk: Desk, *, ui_url: str, width: int | None) -> list[str]:
         views = every(desk)
     except (PlatformError, RouteBroken) as broken:
         raise RouteUnread(str(broken), release_lines(by_ledger(desk), width=width)) from broken
-    # Commands and addresses are for copying: they are never broken.
     asked = [line for v in views[-1:] for line in notices(v, desk.ledger.events(v.release_id), ui_url=ui_url)]
-    return release_lines(views, width=width) + asked
+    return release_lines(views, width=width) + [line for said in asked for line in _unless_copied(said, width)]
+
+
+def _unless_copied(line: str, width: int | None) -> list[str]:
+    """Commands and addresses are for copying: they are never broken."""
+    return [line] if line.startswith("  ") else wrapped(line, indent=0, width=width)
 
 
 def release_lines(views: Sequence[ReleaseView], *, width: int | None) -> list[str]:
@@ -52,8 +56,8 @@ def show_lines(desk: Desk, release_id: str, *, width: int | None) -> list[str]:
     facts, plan = opening(events) if events else ([f"{release_id}: version {view.version}"], [])
     now = [
         f"  {view.phase.value} since {view.changed_at.isoformat(timespec='seconds')}, {view.share}",
-        *wrapped(f"why: {view.why}", indent=4, width=width),
-        *wrapped(f"seen: {view.who_saw}", indent=4, width=width),
+        *wrapped(view.why, indent=4, width=width, label="why: "),
+        *wrapped(view.who_saw, indent=4, width=width, label="seen: "),
     ]
     verdicts = table(["outcome", "check", "reason"], verdict_rows(view.verdicts), width=width)
     promised = table(["promised", "value", "meaning"], plan, width=width)
