@@ -75,7 +75,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
             reason=report.reason,
         )
         return dg.MaterializeResult(
-            metadata=_present(settings, report, compared),
+            metadata=_present(settings, registry, report, compared),
             check_results=[check_result(verdict, severity=dg.AssetCheckSeverity.WARN)],
         )
 
@@ -108,10 +108,19 @@ def _compare(
     return drift_report(found, windows, champion, settings.drift), found
 
 
-def _present(settings: Settings, report: "DriftReport", compared: "list[Compared]") -> dict[str, Any]:
+def _present(
+    settings: Settings, registry: ModelRegistryResource, report: "DriftReport", compared: "list[Compared]"
+) -> dict[str, Any]:
     from recsys_assets.drift.report import plot_markdown, shift_rows, write_html
+    from recsys_assets.resources.pages import report_links
 
-    pages = write_html(compared, settings.path("reports", "drift", f"{report.as_of:%Y-%m-%d}"), settings.drift)
+    folder = settings.path("reports", "drift", f"{report.as_of:%Y-%m-%d}")
+    pages = write_html(compared, folder, settings.drift, report)
+    champion = registry.champion()
+    run_id = None if champion is None else champion.run_id
+    links: dict[str, Any] = {}
+    for name, page in pages.items():
+        links |= report_links(settings, registry, page, name=f"report_{name}", run_id=run_id)
     columns = {"feature": "string", "kind": "string", "distance": "float", "psi": "float", "drifted": "string"}
     columns |= {"rows_reference": "int", "rows_current": "int"}
     return {
@@ -128,5 +137,5 @@ def _present(settings: Settings, report: "DriftReport", compared: "list[Compared
             schema=dg.TableSchema([dg.TableColumn(name, kind) for name, kind in columns.items()]),
         ),
         "plot": dg.MetadataValue.md(plot_markdown(report)),
-        **{f"report_{name}": dg.MetadataValue.path(path) for name, path in pages.items()},
+        **links,
     }

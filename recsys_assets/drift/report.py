@@ -8,12 +8,14 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 import polars as pl
 
 from recsys_assets.drift.detector import MIN_ROWS, DriftReport
 from recsys_assets.drift.windows import Compared
+from recsys_assets.page_titles import at_the_top, with_title
 from recsys_assets.settings import DriftSettings
 
 MOST_ROWS = 20_000
@@ -56,14 +58,23 @@ def plot_markdown(report: DriftReport) -> str:
     return f"![drift](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
 
 
-def write_html(tables: Sequence[Compared], folder: Path, settings: DriftSettings) -> dict[str, Path]:
+def title_of(table: str, report: DriftReport) -> str:
+    """Which table, which days, and the model that knows the days before them."""
+    days = f"{report.current_from:%Y-%m-%d} to {report.as_of:%Y-%m-%d}"
+    champion = f", champion version {report.champion_version}" if report.champion_version else ", no champion yet"
+    return f"Drift of {table}, {days}{champion}"
+
+
+def write_html(
+    tables: Sequence[Compared], folder: Path, settings: DriftSettings, report: DriftReport
+) -> dict[str, Path]:
     """Evidently's page of each table that has enough rows on both sides, by table name."""
     kept = [t for t in tables if min(t.reference.height, t.current.height) >= MIN_ROWS and t.features]
     folder.mkdir(parents=True, exist_ok=True)
-    return {table.name: _page(table, folder / f"{table.name}.html", settings) for table in kept}
+    return {t.name: _page(t, folder / f"{t.name}.html", settings, title_of(t.name, report)) for t in kept}
 
 
-def _page(table: Compared, path: Path, settings: DriftSettings) -> Path:
+def _page(table: Compared, path: Path, settings: DriftSettings, title: str) -> Path:
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
@@ -84,6 +95,9 @@ def _page(table: Compared, path: Path, settings: DriftSettings) -> Path:
     snapshot = Report([preset], include_tests=True).run(current, reference)
     aside = path.with_suffix(".part")
     snapshot.save_html(str(aside))
+    page = with_title(aside.read_text(encoding="utf-8"), title)
+    heading = f'<h1 style="font-family: Helvetica, Arial, sans-serif; margin: 24px">{escape(title)}</h1>'
+    aside.write_text(at_the_top(page, heading), encoding="utf-8")
     return aside.rename(path)
 
 

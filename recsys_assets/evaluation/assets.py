@@ -49,7 +49,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         # Until a verdict replaces it: an evaluator that dies must not leave an earlier PASS of this version behind.
         registry.write_verdict(challenger.version, _unfinished(challenger))
         evaluation, verdicts = _judged(settings, tables, registry, challenger)
-        metadata = _present(settings, evaluation, verdicts)
+        metadata = _present(settings, registry, challenger, evaluation, verdicts)
         registry.write_verdict(challenger.version, _overall(challenger, verdicts))
         return dg.MaterializeResult(metadata=metadata, check_results=[check_result(v) for v in verdicts])
 
@@ -103,13 +103,20 @@ def _judged(
     return evaluation, judge(evaluation, settings.gate)
 
 
-def _present(settings: Settings, evaluation: "Evaluation", verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def _present(
+    settings: Settings,
+    registry: ModelRegistryResource,
+    challenger: ModelVersion,
+    evaluation: "Evaluation",
+    verdicts: Sequence[Verdict],
+) -> dict[str, Any]:
     from recsys_assets.evaluation import report
     from recsys_assets.evaluation.gate import overall
+    from recsys_assets.resources.pages import report_links
 
     version = evaluation.model_version
     path = settings.path("reports", version, "evaluation.html")
-    report.write_html(evaluation, verdicts, settings.gate, path)
+    report.write_html(evaluation, verdicts, settings.gate, path, model_name=challenger.name)
     metrics = report.metric_rows(evaluation, settings.gate)
     picture = report.as_markdown(report.plot_png(evaluation, settings.gate), f"{settings.gate.metric} by model")
     numbers = {
@@ -125,7 +132,7 @@ def _present(settings: Settings, evaluation: "Evaluation", verdicts: Sequence[Ve
         "metrics": _table(metrics),
         "slices": _table(report.slice_rows(evaluation, settings.gate)),
         "plot": dg.MetadataValue.md(picture),
-        "report": dg.MetadataValue.path(path),
+        **report_links(settings, registry, path, name="report", run_id=challenger.run_id),
         **numbers,
     }
 

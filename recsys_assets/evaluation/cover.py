@@ -6,9 +6,10 @@ Here: static HTML from rows that report.py made, every value escaped. Not here: 
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Mapping, Sequence
 from html import escape
+
+from recsys_assets.page_titles import at_the_top, with_title
 
 Cell = str | float | int | None
 COLOURS = {"PASS": "#15803d", "FAIL": "#b91c1c", "INCONCLUSIVE": "#b45309"}
@@ -22,10 +23,6 @@ STYLE = """<style>
 </style>"""
 
 
-class NoBodyError(ValueError):
-    """The page has no <body> to put a cover into."""
-
-
 def with_cover(
     page: str,
     *,
@@ -35,7 +32,7 @@ def with_cover(
     metrics: Sequence[Mapping[str, Cell]],
     plot_png: bytes,
 ) -> str:
-    """The page with the cover at the top of its body."""
+    """The page with this title, and the cover at the top of its body."""
     picture = base64.b64encode(plot_png).decode()
     cover = "\n".join(
         [
@@ -47,10 +44,7 @@ def with_cover(
             "<p>Evidently's comparison of the per-user numbers. It informs; the verdicts above decide.</p></section>",
         ]
     )
-    body = re.search(r"<body[^>]*>", page)
-    if body is None:
-        raise NoBodyError("Evidently's page has no <body>")
-    return page[: body.end()] + cover + page[body.end() :]
+    return at_the_top(with_title(page, title), cover)
 
 
 def _table(rows: Sequence[Mapping[str, Cell]]) -> str:

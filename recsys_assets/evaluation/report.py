@@ -84,7 +84,14 @@ def as_markdown(png: bytes, title: str) -> str:
     return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
-def write_html(evaluation: Evaluation, verdicts: Sequence[Verdict], gate: GateSettings, path: Path) -> Path:
+def title_of(evaluation: Evaluation, model_name: str) -> str:
+    """Which model was judged, on events up to when."""
+    return f"Evaluation of {model_name} version {evaluation.model_version} on events before {evaluation.as_of:%Y-%m-%d}"
+
+
+def write_html(
+    evaluation: Evaluation, verdicts: Sequence[Verdict], gate: GateSettings, path: Path, *, model_name: str
+) -> Path:
     """Our verdicts and metrics, then Evidently's view of the per-user numbers: challenger (current) against reference.
 
     Distances, not p values: with enough users every difference is significant.
@@ -115,7 +122,7 @@ def write_html(evaluation: Evaluation, verdicts: Sequence[Verdict], gate: GateSe
     against = "nothing to compare with" if reference is None else f"against {reference.name}"
     page = with_cover(
         aside.read_text(encoding="utf-8"),
-        title=f"Evaluation of version {evaluation.model_version}",
+        title=title_of(evaluation, model_name),
         compared=f"{evaluation.models[CHALLENGER].rows.height} test users, {against} and the baselines",
         verdicts=verdict_rows(verdicts),
         metrics=metric_rows(evaluation, gate),

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -47,6 +48,14 @@ RECORD_TAG = "recsys_assets.record"
 RUN_TAG = "dagster.run_id"
 CONTENTS_TAG = "recsys_assets.contents_digest"
 VERDICT_TAG = "recsys_assets.verdict."
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Where a file is within its run's artifacts, and which experiment the run is of."""
+
+    path: str
+    experiment_id: str
 
 
 class ModelRegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -165,8 +174,21 @@ class ModelRegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def page(self, version: str, *, local_ui: str) -> str:
         """Address of the version's page in MLflow's UI: on the server, or on `local_ui` over the local database."""
-        server = self.tracking_uri if self.tracking_uri.startswith("http") else local_ui
-        return f"{server.rstrip('/')}/#/models/{self.model_name}/versions/{version}"
+        return f"{self.server(local_ui=local_ui)}/#/models/{self.model_name}/versions/{version}"
+
+    def server(self, *, local_ui: str) -> str:
+        """Address of MLflow's UI: the server's, or `local_ui` over the local database."""
+        return (self.tracking_uri if self.tracking_uri.startswith("http") else local_ui).rstrip("/")
+
+    def attach(self, run_id: str, file: Path, artifact_path: str) -> Artifact:
+        """Keep a file with a run, ended or not; one of the same path is replaced."""
+        folder, name = artifact_path.rpartition("/")[::2]
+        if name != file.name:
+            raise RegistryError(f"{file}: an artifact keeps the name of its file, and {artifact_path} is another")
+        with _typed_errors():
+            experiment = str(self._client().get_run(run_id).info.experiment_id)
+            self._client().log_artifact(run_id, str(file), folder or None)
+        return Artifact(artifact_path, experiment)
 
     def _by_alias(self, alias: Alias) -> ModelVersion | None:
         version = self._aliases().get(alias)

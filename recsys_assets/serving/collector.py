@@ -1,7 +1,7 @@
 """The feedback collector process: what it acknowledges is on the disk, once.
 
 Here: its two routes and its start. Not here: who may come in (admission.py), parsing (feedback_protocol.py),
-durability (feedback_log.py).
+durability (feedback_log.py), the reports that it serves on one machine (report_pages.py).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from recsys_assets.serving.bodies import JSON, read_body
 from recsys_assets.serving.feedback_log import FeedbackCorrupt, FeedbackLog, FeedbackUnavailable
 from recsys_assets.serving.http import KEEP_ALIVE_SECONDS, add_error_answers
 from recsys_assets.serving.protocol import dumps
+from recsys_assets.serving.report_pages import PREFIX, report_pages
 from recsys_assets.serving.tokens import ANONYMOUS, TokenGate, TokensBroken
 from recsys_assets.settings import CollectorSettings
 
@@ -91,9 +92,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (AppendBusy, FeedbackCorrupt, TokensBroken, DoorOpen) as refused:
         sys.stderr.write(json.dumps({"refused": type(refused).__name__, "reason": str(refused)}) + "\n")
         return EXIT_REFUSED
+    app = build_app(log, gate, limits, now=lambda: datetime.now(UTC))
+    if given.reports is not None:
+        app.mount(PREFIX, report_pages(given.reports, host=given.host))
     try:
         uvicorn.run(
-            build_app(log, gate, limits, now=lambda: datetime.now(UTC)),
+            app,
             host=given.host,
             port=given.port,
             log_level="warning",
@@ -112,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--log-folder", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--reports", type=Path, help="a folder of reports to show to people at this machine")
     parser.add_argument("--tokens", type=Path, help="the file of client tokens; without one nobody is asked")
     parser.add_argument("--limits", default="{}", help="the settings' section `collector` as JSON")
     return parser

@@ -70,7 +70,8 @@ def model_metadata(
     settings: Settings,
 ) -> dict[str, Any]:
     """Of the asset `ranker_model`."""
-    local_ui = f"http://{settings.serving.host}:{settings.serving.mlflow_port}"
+    from recsys_assets.resources.pages import local_mlflow
+
     curve = curve_plot(trained.curve, x="trees", y="NDCG@10 of candidates", title="Holdout fit on cuts it has not seen")
     return {
         "model_version": model.version,
@@ -83,7 +84,7 @@ def model_metadata(
         "training_curve": dg.MetadataValue.md(curve),
         "tuned": tuned is not None,
         **({"ndcg_at_10": trained.curve[-1][1]} if trained.curve else {}),
-        "mlflow": dg.MetadataValue.url(registry.page(model.version, local_ui=local_ui)),
+        "mlflow": dg.MetadataValue.url(registry.page(model.version, local_ui=local_mlflow(settings))),
     }
 
 

@@ -93,7 +93,13 @@ def test_a_steady_world_passes_and_a_moved_one_warns_and_asks_once(
     assert "interactions.events_of_user_in_a_day" in str(check.description)
     made = moved.asset_materializations_for_node(DRIFT_REPORT)[0].metadata
     for table in ("interactions", "user_features", "item_features"):
-        assert Path(str(made[f"report_{table}"].value)).stat().st_size > 100_000
+        port = settings.serving.collector_port
+        assert made[f"report_{table}"].value == f"http://127.0.0.1:{port}/reports/drift/2026-03-17/{table}.html"
+        page = settings.path("reports", "drift", "2026-03-17", f"{table}.html").read_text(encoding="utf-8")
+        assert len(page) > 100_000
+        title = f"Drift of {table}, 2026-03-10 to 2026-03-17, no champion yet"
+        assert f"<title>{title}</title>" in page
+        assert f"{title}</h1>" in page
 
     asked = tick(settings, instance)
     assert isinstance(asked, dg.SensorResult)

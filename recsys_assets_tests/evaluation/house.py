@@ -69,7 +69,8 @@ class House:
         self.events = events()
         self.tables.overwrite("interactions", self.events)
         client = mlflow_client(mlflow_uri(str(home), ""))
-        self.run_id = client.create_run(client.create_experiment("test")).info.run_id
+        kept = (home / "mlflow" / "artifacts").as_uri()
+        self.run_id = client.create_run(client.create_experiment("test", artifact_location=kept)).info.run_id
 
     def holdout(self, version: str) -> Path:
         return self.settings.path("holdouts", version)

@@ -5,7 +5,6 @@ Here: what Dagster, the registry and the folder show afterwards. Not here: the r
 
 import base64
 from collections.abc import Iterator
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -55,9 +54,11 @@ def test_a_sound_first_release_passes_and_leaves_report_verdict_and_numbers(
     assert verdict.outcome is Outcome.PASS
     made = result.asset_materializations_for_node("evaluation_report")[0].metadata
     assert made["model_version"].value == version
-    page = Path(str(made["report"].value))
-    assert page == house.settings.path("reports", version, "evaluation.html")
+    assert made["report"].value == f"http://127.0.0.1:8082/reports/{version}/evaluation.html"
+    page = house.settings.path("reports", version, "evaluation.html")
     assert page.stat().st_size > 100_000
+    kept = house.settings.path("mlflow", "artifacts", house.run_id, "artifacts", "reports", version, "evaluation.html")
+    assert kept.read_bytes() == page.read_bytes()
     picture = str(made["plot"].value).partition("base64,")[2].rstrip(")")
     assert base64.b64decode(picture).startswith(b"\x89PNG")
     models = {record.data["model"] for record in made["metrics"].value.records}  # type: ignore[union-attr]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from recsys_assets.evaluation.cover import NoBodyError, with_cover
+from recsys_assets.evaluation.cover import with_cover
+from recsys_assets.page_titles import NoBodyError
 
 VERDICTS = [{"check": "ndcg_at_10_not_below_champion", "outcome": "FAIL", "reason": "0.1 < 0.2 & more"}]
 METRICS = [{"model": "challenger", "metric": "ndcg_at_10", "value": 0.25, "low": None}]

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from recsys_assets.platform.interface import ANY, PlatformError
+from recsys_assets.platform.interface import ANY, Unavailable
 from recsys_assets.records import Outcome, Phase
 from recsys_assets.rollout.act import record
 from recsys_assets.rollout.desk import Desk
@@ -182,7 +182,7 @@ def test_a_route_that_cannot_be_read_is_an_error_and_what_the_ledger_has_is_told
 
     class Away:
         def get(self, kind: str, name: str) -> None:
-            raise PlatformError("the server does not answer")
+            raise Unavailable(kind, name, "the server does not answer")
 
     with pytest.raises(RouteUnread, match="the server does not answer") as unread:
         status_lines(replace(at, platform=Away()), ui_url=UI, width=80)  # type: ignore[arg-type]

@@ -73,6 +73,7 @@ def _stack(settings: Settings) -> list[Program]:
             [
                 *[*python, "recsys_assets.serving.collector", "--port", str(serving.collector_port)],
                 *["--log-folder", str(settings.path("logs", "feedback"))],
+                *["--reports", str(settings.path("reports"))],
                 *["--tokens", str(settings.collector_tokens_file), "--limits", settings.collector.model_dump_json()],
             ],
             {},
