@@ -10,9 +10,12 @@ import os
 from pathlib import Path
 from typing import Final
 
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import Response
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Scope
 
@@ -48,4 +51,5 @@ class _Pages(StaticFiles):
 def report_pages(folder: Path, *, host: str) -> ASGIApp:
     """For names of this machine only: a page elsewhere whose name was pointed here is refused."""
     folder.mkdir(parents=True, exist_ok=True)
-    return TrustedHostMiddleware(_Pages(directory=folder), allowed_hosts=["127.0.0.1", "localhost", host])
+    hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", host])
+    return Starlette(routes=[Mount("/", app=_Pages(directory=folder))], middleware=[hosts])

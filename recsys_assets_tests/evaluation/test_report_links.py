@@ -14,7 +14,7 @@ from recsys_assets.platform.local.programs import COLLECTOR, MLFLOW
 from recsys_assets.settings import Settings
 from recsys_assets_tests.evaluation.house import House, events, fitted
 
-TITLE = "Evaluation of recommender version 1 on events before 2026-"
+TITLE = "Evaluation of recommender version 1 on events before 2024-02-26"
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+import httpx
 import pytest
-from starlette.testclient import TestClient
 
 from recsys_assets.serving.report_pages import report_pages
 
@@ -23,8 +24,12 @@ def folder(tmp_path: Path) -> Path:
 
 
 def ask(folder: Path, path: str, host: str = "127.0.0.1") -> tuple[int, str, dict[str, str]]:
-    client = TestClient(report_pages(folder, host="127.0.0.1"), base_url=f"http://{host}:8082")
-    answer = client.get(path)
+    async def get() -> httpx.Response:
+        transport = httpx.ASGITransport(report_pages(folder, host="127.0.0.1"))
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}:8082") as client:
+            return await client.get(path)
+
+    answer = asyncio.run(get())
     return answer.status_code, answer.text, dict(answer.headers)
 
 
