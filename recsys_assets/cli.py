@@ -113,15 +113,19 @@ app.registered_commands.extend(c for c in releases.app.registered_commands if c.
 
 @app.command()
 def status() -> None:
-    """Every release: version, phase, the canary's weight, why it stands there, who saw what; and who waits for you.
+    """Every release: version, phase, the canary's weight, what it waits for, who saw what; and who waits for you.
     Last, what of the interactions' files was not read."""
     from recsys_assets.interactions.survey import intake_lines
+    from recsys_assets.rollout.shown.layout import wrapped
+    from recsys_assets.rollout.shown.printing import terminal_width
     from recsys_assets.notifications.standing import standing_lines
 
     releases.status()
     settings = _settings()
-    for line in [*standing_lines(settings), *intake_lines(settings.home)]:
-        typer.echo(line)
+    for said in [*standing_lines(settings), *intake_lines(settings.home)]:
+        indent = len(said) - len(said.lstrip())
+        for line in wrapped(said, indent=indent, width=terminal_width()):
+            typer.echo(line)
 
 
 app.add_typer(token_cli.app)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from recsys_assets.drills.kinds import DRILL_JOB, DRILL_REPORT, KINDS, TELLS, Kind
 from recsys_assets.settings import Settings, load_settings
@@ -83,7 +82,7 @@ def follow(settings: Settings, webserver: Webserver, kind: Kind, run_id: str, ti
             told = f"is not over after {timeout_seconds:.0f} s; it goes on, guarded as any release"
         errors.print(f"drill: {kind} {told}; see {webserver.url}/runs/{run_id}", markup=False, soft_wrap=True)
         return 1
-    out.print(table([row]))
+    _print([row])
     return 0 if row.caught else 1
 
 
@@ -95,32 +94,35 @@ def show(settings: Settings) -> int:
     rows = collect(settings, now=datetime.now(UTC))
     verdict = judge_drills(rows)
     if rows:
-        out.print(table(rows))
+        _print(rows)
     out.print(f"{verdict.outcome.value}: {verdict.reason}", markup=False)
     return 0 if verdict.passed else 1
 
 
-def table(rows: Sequence[DrillRow]) -> Table:
-    """One line a drill."""
+def table(rows: Sequence[DrillRow], *, width: int | None) -> list[str]:
+    """One row a drill; what caught it stands beside it, or below."""
     from recsys_assets.drills.showing import cells
+    from recsys_assets.rollout.shown.layout import Row
+    from recsys_assets.rollout.shown.layout import table as laid_out
 
     heads = {
         "kind": "kind",
         "version": "version",
         "ended_as": "ended as",
-        "caught_by": "caught by",
         "by": "by",
         "detection_seconds": "found (s)",
         "rollback_seconds": "gone (s)",
         "users_exposed": "users",
     }
-    made = Table()
-    for head in heads.values():
-        made.add_column(head, overflow="fold")
-    for row in rows:
-        told = cells(row)
-        made.add_row(*(str(told[name]) for name in heads))
-    return made
+    told = [cells(row) for row in rows]
+    lines = [Row(tuple(str(each[name]) for name in heads), (f"caught by {each['caught_by']}",)) for each in told]
+    return laid_out([*heads.values(), "caught by"], lines, width=width)
+
+
+def _print(rows: Sequence[DrillRow]) -> None:
+    from recsys_assets.rollout.shown.printing import terminal_width
+
+    typer.echo("\n".join(table(rows, width=terminal_width())))
 
 
 def _tell(events: Sequence[Event]) -> int:

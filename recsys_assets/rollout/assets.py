@@ -13,7 +13,7 @@ from recsys_assets.records import Decision, Phase
 from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.rollout.check_names import CANARY_CHECKS
-from recsys_assets.rollout.jobs import CANARY, CHAMPION, RELEASE_JOB, SHADOW_COMPARISON
+from recsys_assets.rollout.jobs import CANARY, CHAMPION, RELEASE_JOB, RELEASE_TAG, SHADOW_COMPARISON
 from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def _shadow_comparison(settings: Settings) -> dg.AssetsDefinition:
         await_guard(desk)
         state = _open(desk, settings, context, registry)
         release = state.release.release_id
+        context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: release})
         if state.phase in {Phase.GATED, Phase.SHADOW}:
             _tick(
                 desk, settings, context, config, {Phase.GATED, Phase.SHADOW}, traffic=state.release.champion is not None

@@ -6,7 +6,6 @@ Here: arguments, tables and exit codes. Not here: what is done (people.py). The 
 from __future__ import annotations
 
 import getpass
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -54,11 +53,11 @@ def show(release_id: ReleaseId) -> None:
 
 
 def _tell(lines: Callable[[int | None], list[str]]) -> None:
-    """As wide as the terminal, or as COLUMNS says; through a pipe no sentence is broken."""
-    from recsys_assets.rollout.shown.printing import RouteUnread
+    """Print them; where the route cannot be read that is said, and the exit code is 1."""
+    from recsys_assets.rollout.shown.printing import RouteUnread, terminal_width
 
     try:
-        found = lines(shutil.get_terminal_size(fallback=(0, 0)).columns or None)
+        found = lines(terminal_width())
     except RouteUnread as unread:
         errors.print(str(unread), soft_wrap=True)
         typer.echo("\n".join(unread.lines))

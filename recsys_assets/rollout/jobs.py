@@ -23,6 +23,8 @@ _WORD = {AT_ONCE: "a person's word"}
 AT_HAND = dg.in_process_executor
 SHADOW_COMPARISON, CANARY, CHAMPION = "shadow_comparison", "canary", "champion"
 EXPOSURE_MARKS = "exposure_marks"
+# A run that opens or moves a release carries its id.
+RELEASE_TAG = "recsys_assets/release"
 RELEASE_JOB, ADVANCE_JOB, COLLECT_JOB = "release", "advance_release", "collect_feedback"
 RELEASE_ASSETS = (
     "online_features",

@@ -15,7 +15,7 @@ import dagster as dg
 
 from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.resources.registry import ModelRegistryResource
-from recsys_assets.rollout.jobs import ADVANCE_JOB, CANARY, CHAMPION, RELEASE_JOB, SHADOW_COMPARISON
+from recsys_assets.rollout.jobs import ADVANCE_JOB, CANARY, CHAMPION, RELEASE_JOB, RELEASE_TAG, SHADOW_COMPARISON
 from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from recsys_assets.rollout.desk import Desk
     from recsys_assets.rollout.route import RouteState
     from recsys_assets.rollout.shown.events import Board
-
-RELEASE_TAG = "recsys_assets/release"
 
 
 def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:

@@ -204,6 +204,33 @@ def test_a_run_that_is_told_to_stay_stays_until_the_release_is_decided(house: Ho
     assert {passed for passed, _ in checks_of(result).values()} == {False}
 
 
+def test_a_run_that_stays_shows_the_release_at_each_tick_and_no_check_is_in_progress(house: House) -> None:
+    house.stand(Phase.CHAMPION, champion=None, version="1")
+    house.run(ADVANCE_JOB, [CANARY])
+    house.stand(Phase.CANARY, ago=599.0)
+    run = house.run(ADVANCE_JOB, [CANARY], {"ops": {CANARY: {"config": {"until": "decided"}}}})
+    newest, *before = house.instance.fetch_materializations(dg.AssetKey(CANARY), limit=10).records
+    assert newest.run_id == run.run_id
+    while_it_ran = [r.asset_materialization.metadata for r in before if r.asset_materialization]
+    shown = [(m["model_version"].value, m["phase"].value, m["canary_weight_bp"].value) for m in while_it_ran]
+    assert ("2", "canary", 1_000) in shown
+    for name in CANARY_CHECKS:
+        key = dg.AssetCheckKey(dg.AssetKey(CANARY), name)
+        found = house.instance.get_latest_asset_check_evaluation_record(key)
+        assert found is not None
+        assert found.evaluation is not None
+        assert found.evaluation.metadata["model_version"].value == "2"
+
+
+def test_the_run_that_opens_a_release_carries_its_id(house: House) -> None:
+    house.stand(Phase.CHAMPION, champion=None, version="1")
+    run = house.instance.get_run_by_id(house.run(RELEASE_JOB, config=ONE_TICK).run_id)
+    state = read_state(house.store, "recommender")
+    assert run is not None
+    assert state is not None
+    assert run.tags["recsys_assets/release"] == state.release.release_id
+
+
 def test_one_tick_that_holds_is_a_run_that_succeeds_and_says_why(house: House) -> None:
     house.stand(Phase.CANARY)
     result = house.run(ADVANCE_JOB, [CANARY, CHAMPION])

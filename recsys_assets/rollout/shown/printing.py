@@ -5,6 +5,7 @@ Here: which words in which order. Not here: where a line breaks (layout.py), wha
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 
 from recsys_assets.platform.interface import PlatformError
@@ -15,6 +16,11 @@ from recsys_assets.rollout.route import RouteBroken
 from recsys_assets.rollout.shown.layout import Row, table, wrapped
 from recsys_assets.rollout.shown.view import ReleaseView, by_ledger, every, of_release
 from recsys_assets.rollout.story import history, opening, verdict_rows
+
+
+def terminal_width() -> int | None:
+    """As wide as the terminal, or as COLUMNS says; None through a pipe, where no sentence is broken."""
+    return shutil.get_terminal_size(fallback=(0, 0)).columns or None
 
 
 class RouteUnread(RuntimeError):  # noqa: N818
