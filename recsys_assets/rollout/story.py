@@ -50,5 +50,7 @@ def verdict_rows(verdicts: Iterable[Verdict]) -> list[Row]:
 
 
 def _why(body: Any) -> str:
+    if "variants" in body:
+        return ", ".join(f"{each['variant']}: {each['visitors']:,} visitors" for each in body["variants"])
     until = f" (until {body['expires_at'][:19]})" if "expires_at" in body else ""
     return f"{body.get('reason', '')}{until}"

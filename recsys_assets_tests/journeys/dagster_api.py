@@ -41,9 +41,9 @@ class DagsterApi:
         return {node["assetKey"]["path"][-1] for node in self.ask(ASSETS)["assetNodes"]}
 
     def runs_that_made(self, asset: str) -> list[str]:
-        """Ids of the runs that materialized the asset, newest first."""
+        """Ids of the runs that materialized the asset, newest first; what a sensor showed was made by no run."""
         made = self.ask(RUNS, asset=asset)["assetOrError"].get("assetMaterializations", [])
-        return [each["runId"] for each in made]
+        return [each["runId"] for each in made if each["runId"]]
 
     def run(self, run_id: str) -> dict[str, Any]:
         """Status, job and tags of a run."""

@@ -131,6 +131,7 @@ at                         what         canary  by
     canary_has_no_more_errors FAIL: 39 of 64 on canary, 0 of 68 on stable: 61
     timeouts within 5 s at 22:11:07, which is more than the plan's 0.02 allows
 2026-01-02T00:01:20+00:00  audience     0 %     guard
+    canary: 1,234 visitors
 
 outcome  check                      reason
 FAIL     canary_has_no_more_errors  canary_has_no_more_errors is FAIL

@@ -10,19 +10,20 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from recsys_assets.platform.interface import ANY, VIRTUAL_SERVICE
+from recsys_assets.platform.interface import ANY
 from recsys_assets.records import Phase
 from recsys_assets.rollout.act import read_state, record
 from recsys_assets.rollout.check_names import CANARY_CHECKS
 from recsys_assets.rollout.desk import Desk
 from recsys_assets.rollout.jobs import CANARY, CHAMPION, SHADOW_COMPARISON
+from recsys_assets.rollout.ledger import Audience
 from recsys_assets.rollout.outcomes import WeightSince
 from recsys_assets.rollout.people import approve, pause, resume, rollback_now
 from recsys_assets.rollout.route import RouteState, champion_of, virtual_service
 from recsys_assets.rollout.sensors import evaluate
-from recsys_assets.rollout.shown.events import GROWTH, Board, show
+from recsys_assets.rollout.shown.events import GROWTH, Board, is_shown, show, shown_marks
 from recsys_assets.rollout.shown.printing import show_lines, status_lines
-from recsys_assets.rollout.shown.view import current
+from recsys_assets.rollout.shown.view import ReleaseView, current
 from recsys_assets.rollout.start import open_release
 from recsys_assets.rollout.tick import tick
 from recsys_assets_tests.rollout.build import Clock, FixedMetrics, Rows, crowd, desk, later, model, plan, route, service
@@ -216,10 +217,6 @@ def test_one_pass_after_anything_happened_every_place_says_what_the_route_says(
 
 
 def test_of_a_first_release_that_was_rejected_every_place_says_so_though_no_route_is_left(town: Town) -> None:
-    open_release(town.at, model("1"), plan(), actor="test")
-    town.one_pass()
-    town.at.platform.delete(VIRTUAL_SERVICE, "recommender", expected=ANY)
-    service(town.at.platform, "2", ready=False)  # type: ignore[arg-type]
     state = open_release(town.at, model("2"), plan(), actor="test")
     rollback_now(town.at, state.release.release_id, who="ann", why="better none")
     town.one_pass()
@@ -263,16 +260,25 @@ def test_a_look_that_finds_nothing_new_writes_nothing(town: Town) -> None:
 
 def test_what_dagster_keeps_grows_with_the_logarithm_of_the_visitors(town: Town) -> None:
     first_release(town)
-    rows = crowd(2_000, canary_clicks=0.5)
-    town.canary(2, rows=Rows(rows.gateway[:2], rows.exposures[:2], rows.feedback))
-    town.one_pass()
-    before = town.materializations()
-    for look in range(1, 101):
-        n = 20 * look
-        logs = Rows(rows.gateway[:n], rows.exposures[:n], rows.feedback).logs()
-        town.at = replace(town.at, metrics=FixedMetrics(logs))
-        show(town.board, town.at, current(town.at))
-        shown = town.metadata(CANARY)["canary_visitors"]
-        assert 0 <= n / 2 - shown <= GROWTH * shown, "the asset is never more than a twentieth behind"
-    # Up to 200 visitors at each of 20 looks, then up to 1,000 in steps of a twentieth: ln(5) / ln(1.05) = 33. Not 100.
-    assert town.materializations() - before <= 60
+    view, shown, events = current(town.at), 0, 0
+    assert view is not None
+    metadata: dict[str, Any] = {}
+    for visitors in range(1, 10_001):
+        now = replace(view, seen=(Audience("canary", visitors, 60.0),))
+        if not is_shown(now, metadata):
+            metadata, shown, events = shown_marks(now), visitors, events + 1
+            metadata = dg.AssetMaterialization(CANARY, metadata=metadata).metadata  # type: ignore[assignment]
+        assert visitors - shown <= GROWTH * shown, "the asset is never more than a twentieth behind"
+    # Each of the first 20, then steps of a twentieth: 20 + ln(10,000 / 20) / ln(1.05) = 147. Not 10,000.
+    assert events <= 150
+
+
+def test_a_count_within_the_reason_is_shown_and_the_rest_of_its_numbers_are_not_news(town: Town) -> None:
+    view = ReleaseView(
+        "rel-2", model("2"), "1", Phase.CANARY, 1_000, "hold", "12 of 100 visitors; 31 s old", *[later(0)] * 3
+    )
+    metadata = dg.AssetMaterialization(CANARY, metadata=shown_marks(view)).metadata
+    assert is_shown(replace(view, why="12 of 100 visitors; 33 s old"), metadata)
+    assert not is_shown(replace(view, why="14 of 100 visitors; 33 s old"), metadata)
+    assert not is_shown(replace(view, why="12 of 100 visitors"), metadata)
+    assert not is_shown(replace(view, weight_bp=2_500), metadata)

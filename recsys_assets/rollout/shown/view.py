@@ -118,7 +118,7 @@ def _on_route(desk: Desk, state: RouteState, decision: Decision | None) -> Relea
         phase=state.phase,
         weight_bp=state.split.canary_weight_bp,
         action=state.action,
-        why=state.reason,
+        why=f"{state.reason}; {state.manual_edit}" if state.phase.is_end and state.manual_edit else state.reason,
         opened_at=release.opened_at,
         changed_at=state.entered_at,
         looked_at=now,
