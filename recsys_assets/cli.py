@@ -116,9 +116,9 @@ def status() -> None:
     """Every release: version, phase, the canary's weight, what it waits for, who saw what; and who waits for you.
     Last, what of the interactions' files was not read."""
     from recsys_assets.interactions.survey import intake_lines
+    from recsys_assets.notifications.standing import standing_lines
     from recsys_assets.rollout.shown.layout import wrapped
     from recsys_assets.rollout.shown.printing import terminal_width
-    from recsys_assets.notifications.standing import standing_lines
 
     releases.status()
     settings = _settings()

@@ -207,7 +207,7 @@ def test_a_run_that_is_told_to_stay_stays_until_the_release_is_decided(house: Ho
 def test_a_run_that_stays_shows_the_release_at_each_tick_and_no_check_is_in_progress(house: House) -> None:
     house.stand(Phase.CHAMPION, champion=None, version="1")
     house.run(ADVANCE_JOB, [CANARY])
-    house.stand(Phase.CANARY, ago=599.0)
+    house.stand(Phase.CANARY, ago=585.0)
     run = house.run(ADVANCE_JOB, [CANARY], {"ops": {CANARY: {"config": {"until": "decided"}}}})
     newest, *before = house.instance.fetch_materializations(dg.AssetKey(CANARY), limit=10).records
     assert newest.run_id == run.run_id
