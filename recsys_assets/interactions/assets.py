@@ -106,7 +106,7 @@ def _take_in(settings: Settings, tables: TablesResource, days: Sequence[date]) -
 
     source, now = settings.data.interactions, datetime.now(UTC)
     seen = survey(settings, {}, now)
-    keep_aside(settings.home, seen, now)
+    keep_aside(settings.home, seen, now, at_once=True)
     remember(settings.home, seen, now)
     try:
         return take_in(

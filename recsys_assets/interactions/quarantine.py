@@ -44,11 +44,9 @@ def quarantine(
     """Copy the file whole and write what is wrong. Again with the same content: the copy stays, the list is renewed;
     of a whole log, what was found on days that are not among those `judged` now is kept."""
     folder = home / "quarantine" / file.digest
-    for part in file.parts or (file,):
-        kept = folder / file.name / part.path.removeprefix(f"{file.path}/") if file.parts else folder / file.name
-        if not kept.exists():
-            with local_copy(part.path) as path:
-                _copy_aside(path, kept.parent, kept.name)
+    if not (folder / file.name).exists():
+        with local_copy(file.path) as path:
+            _copy_aside(path, folder, file.name)
     earlier = _of_other_days(folder, judged) if file.day is None else []
     blocked = {day.isoformat() for day in days} | {day for each in earlier for day in each["days"]}
     record = {

@@ -5,7 +5,6 @@ Here: expanding local and s3:// globs, and the pure rule of arrival. Not here: w
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,16 +24,12 @@ Span = tuple[date, date]
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of a source. `digest` changes with its content; `day` is the one in its name, None for a whole log.
-
-    `parts` are the files of a folder that is read as one file.
-    """
+    """One file of a source. `digest` changes with its content; `day` is the one in its name, None for a whole log."""
 
     path: str
     digest: str
     size: int
     day: date | None = None
-    parts: tuple[SourceFile, ...] = ()
 
     @property
     def name(self) -> str:
@@ -75,17 +70,6 @@ def list_files(settings: Settings, source: InteractionSource) -> list[SourceFile
 def list_matching(pattern: str) -> list[SourceFile]:
     """Every file that one resolved glob matches."""
     return list(look_at(pattern).files)
-
-
-def one_file(place: str) -> SourceFile | PassedOver | None:
-    """The file, or the folder of parts, at a resolved place that is no pattern; or why it cannot be read."""
-    found = look_at(place if place.startswith(S3) else glob.escape(place))
-    if found.passed_over:
-        return found.passed_over[0]
-    if [file.path for file in found.files] == [place] or not found.files:
-        return next(iter(found.files), None)
-    size = sum(file.size for file in found.files)
-    return SourceFile(place, day_digest([file.digest for file in found.files]), size, parts=found.files)
 
 
 def patterns(settings: Settings, source: InteractionSource) -> list[str]:

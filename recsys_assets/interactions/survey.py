@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -17,7 +16,7 @@ from recsys_assets.columns import EVENT_TIME
 from recsys_assets.interactions.contract import Rule, Violation
 from recsys_assets.interactions.files.datasets import columns_in_path, is_part
 from recsys_assets.interactions.formats import SourceUnreadableError
-from recsys_assets.interactions.quarantine import RECORD, quarantine
+from recsys_assets.interactions.quarantine import RECORD, quarantine, read_quarantine
 from recsys_assets.interactions.reader import Moments, NoRowsError, event_times
 from recsys_assets.interactions.sources import SourceFile, Span, local_copy, look, patterns
 from recsys_assets.interactions.values import unit_for
@@ -43,13 +42,14 @@ Known = dict[str, Moments | Fault]
 @dataclass(frozen=True)
 class Survey:
     """`unread` are whole logs that bring no day, and what the patterns found that is no data. `notes` are sentences
-    about files that are in order and bring less than one may expect."""
+    about files that are in order and bring less than one may expect. `settled` are contents seen before."""
 
     files: tuple[SourceFile, ...]
     spans: dict[str, Span | None]
     unread: tuple[Violation, ...]
     broken: tuple[tuple[SourceFile, Violation], ...]
     notes: tuple[str, ...]
+    settled: frozenset[str]
 
     def words(self) -> list[str]:
         """For the tick of a sensor and for `recsys-assets status`."""
@@ -60,7 +60,7 @@ class Survey:
 
 def survey(settings: Settings, known: Known, now: datetime) -> Survey:
     """Look at the source of interactions; `known` is completed, and forgets nothing."""
-    data = settings.data
+    data, settled = settings.data, frozenset(known)
     listing = look(settings, data.interactions)
     unread = [Violation(each.path, Rule.UNREADABLE, each.reason) for each in listing.passed_over]
     spans: dict[str, Span | None] = {}
@@ -84,7 +84,7 @@ def survey(settings: Settings, known: Known, now: datetime) -> Survey:
     ]
     if not listing.files and not unread:
         notes.append(f"nothing matches {', '.join(patterns(settings, data.interactions))}")
-    return Survey(listing.files, spans, tuple(unread), tuple(broken), tuple(notes))
+    return Survey(listing.files, spans, tuple(unread), tuple(broken), tuple(notes), settled)
 
 
 def _look_into(file: SourceFile, source: InteractionSource) -> Moments | Fault:
@@ -126,12 +126,16 @@ def _left_out(file: SourceFile, span: Span | None, data: DataSettings, today: da
     return ""
 
 
-def keep_aside(home: Path, seen: Survey, at: datetime, *, settled: Collection[str] | None = None) -> None:
-    """Whole logs that are broken go into quarantine, once for each content. With `settled` only these contents do: one
-    that is seen for the first time may still be growing, and each look would keep another piece of it."""
-    for file, violation in seen.broken:
-        is_new = not (home / "quarantine" / file.digest / RECORD).exists()
-        if is_new and (settled is None or file.digest in settled):
+def keep_aside(home: Path, seen: Survey, at: datetime, *, at_once: bool = False) -> None:
+    """Whole logs that are broken go into quarantine, once for each content.
+
+    A log that is kept already in an earlier state may still be growing: its new state is kept when a second look finds
+    it unchanged, unless `at_once`.
+    """
+    new = [each for each in seen.broken if not (home / "quarantine" / each[0].digest / RECORD).exists()]
+    earlier = {kept.file for kept in read_quarantine(home)} if new else set()
+    for file, violation in new:
+        if at_once or file.digest in seen.settled or file.path not in earlier:
             quarantine(home, file, [violation], days=[], at=at)
 
 

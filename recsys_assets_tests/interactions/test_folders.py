@@ -12,11 +12,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from recsys_assets.interactions.contract import Rule, Violation
 from recsys_assets.interactions.files.datasets import columns_in_path, day_in_path
 from recsys_assets.interactions.files.listing import PassedOver, find_keys, find_local
-from recsys_assets.interactions.quarantine import quarantine
-from recsys_assets.interactions.sources import SourceFile, arrived_days, one_file
+from recsys_assets.interactions.sources import arrived_days
 from recsys_assets.interactions.survey import survey
 from recsys_assets_tests.interactions.sources import COLUMNS, MONDAY, NOW, TUESDAY, settings_with, write
 from recsys_assets_tests.interactions.test_assets import Harness
@@ -161,23 +159,3 @@ def test_a_whole_log_in_partitions_brings_its_days_and_the_columns_of_their_name
     assert harness.run(MONDAY, TUESDAY).success
     rows = harness.tables.read("interactions").sort("event_time")
     assert rows.select("day", "event_type").rows() == [(MONDAY, "click"), (MONDAY, "click"), (TUESDAY, "play")]
-
-
-def test_a_folder_at_a_place_is_one_file_and_is_kept_with_all_its_parts(tmp_path: Path) -> None:
-    folder = tmp_path / "items.parquet"
-    part(folder, "part-0.parquet", 1)
-    alone = one_file(str(folder))
-    part(folder, "part-1.parquet", 2)
-    both = one_file(str(folder))
-    assert isinstance(alone, SourceFile)
-    assert isinstance(both, SourceFile)
-    assert [each.name for each in both.parts] == ["part-0.parquet", "part-1.parquet"]
-    assert (both.path, both.digest == alone.digest) == (str(folder), False)
-    kept = quarantine(tmp_path / "home", both, [Violation(both.path, Rule.EMPTY, "why not")], days=[], at=NOW)
-    for each in both.parts:
-        assert (kept / "items.parquet" / each.name).read_bytes() == Path(each.path).read_bytes()
-    (tmp_path / "gone.csv").symlink_to("/nowhere")
-    assert one_file(str(tmp_path / "gone.csv")) == PassedOver(
-        f"{tmp_path}/gone.csv", "a link to /nowhere, which is not there"
-    )
-    assert one_file(str(tmp_path / "never.csv")) is None
