@@ -20,16 +20,17 @@ import polars as pl
 
 from benchmarks import harness
 from recsys_assets.columns import DAY, EVENT_TIME, EVENT_TYPE, ITEM, USER, VALUE
-from recsys_assets.features.windows import item_feature_rows, user_feature_rows
+from recsys_assets.features.windows import item_feature_rows
 from recsys_assets.interactions import movielens
 from recsys_assets.recommender.baselines import Baseline, als, ease, item_knn_decayed, recent_popularity
-from recsys_assets.recommender.profiles import build_profiles
+from recsys_assets.recommender.profiles import profile_frame, profile_of_row
 from recsys_assets.recommender.recommender import Recommender, assemble
 from recsys_assets.recommender.rows import rows_at_cut
 from recsys_assets.settings import FeatureSettings, GateSettings, TrainingSettings
 from recsys_assets.training.cuts import Cuts
 from recsys_assets.training.fitting import Recipe
 from recsys_assets.training.tuning import default_params
+from recsys_assets_tests.features.rows import user_feature_rows
 
 K = 10
 TRAINING = TrainingSettings(
@@ -111,7 +112,8 @@ def compare(raw: Tables, start: float, end: float) -> Compared:
     started = time.perf_counter()
     model = two_stage(tables, span.at)
     fit_seconds = time.perf_counter() - started
-    profiles = build_profiles(tables.user_features, tables.users, at=span.at, user_ids=span.users)
+    frame = profile_frame(tables.user_features, tables.users, at=span.at, user_ids=span.users)
+    profiles = [profile_of_row(row) for row in frame.iter_rows(named=True)]
     started = time.perf_counter()
     rankings = model.recommend_many(profiles, k=K)
     answer_ms = 1_000 * (time.perf_counter() - started) / len(profiles)

@@ -25,7 +25,7 @@ import yaml
 from benchmarks import harness
 from recsys_assets.columns import DAY, EVENT_TIME, INTERACTIONS, ITEM, USER
 from recsys_assets.features.as_of_join import newest
-from recsys_assets.features.windows import item_feature_rows, user_feature_rows
+from recsys_assets.features.windows import item_feature_rows
 from recsys_assets.interactions import movielens
 from recsys_assets.platform.interface import (
     ANY,
@@ -46,6 +46,7 @@ from recsys_assets.resources.feature_store import FeatureStoreResource
 from recsys_assets.serving.deploy import deploy
 from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
 from recsys_assets.signing import sign_bundle
+from recsys_assets_tests.features.rows import user_feature_rows
 
 VERSION = "1"
 

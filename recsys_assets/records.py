@@ -19,8 +19,6 @@ from pydantic import (
     model_validator,
 )
 
-Variant = Literal["stable", "canary", "shadow"]
-
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())

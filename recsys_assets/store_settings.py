@@ -84,11 +84,6 @@ class StoreSettings(_Section):
     def _is_a_server(cls, url: str | None) -> str | None:
         return None if url is None else _plain_address(url, ("http", "https")).rstrip("/")
 
-    @property
-    def online_address(self) -> RedisAddress | None:
-        """Where the online store answers, None where it is a file."""
-        return None if self.online is None else redis_address(self.online)
-
 
 class StoreSecrets(_Section):
     """What the environment held. Neither shown nor dumped."""

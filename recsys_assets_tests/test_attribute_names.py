@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from recsys_assets.attribute_names import wrong_names
 from recsys_assets.columns import INTERACTIONS
 from recsys_assets.features.as_of_join import FEATURE_TIME
-from recsys_assets.features.windows import item_feature_rows, item_schema, user_feature_rows, user_schema
+from recsys_assets.features.windows import item_feature_rows, item_schema, user_schema
 from recsys_assets.recommender.encoding import encode_attributes
 from recsys_assets.recommender.profiles import profile_frame
 from recsys_assets.recommender.ranker import KEYS
 from recsys_assets.recommender.state import item_state
 from recsys_assets.settings import PACKAGED_CONFIG, ConfigError, FeatureSettings, load_settings
+from recsys_assets_tests.features.rows import user_feature_rows
 
 DAY = date(2024, 1, 1)
 AT = datetime(2024, 1, 2, tzinfo=UTC)

@@ -15,7 +15,6 @@ import yaml
 
 from recsys_assets.columns import DAY, USER
 from recsys_assets.features.as_of_join import newest
-from recsys_assets.features.windows import user_feature_rows
 from recsys_assets.platform.interface import ANY, INFERENCE_SERVICE, ServiceStatus
 from recsys_assets.platform.local import stack
 from recsys_assets.platform.local.programs import GUARD
@@ -33,6 +32,7 @@ from recsys_assets.rollout.route import RouteState
 from recsys_assets.rollout.tick import open_release, tick
 from recsys_assets.serving.manifests import inference_service
 from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
+from recsys_assets_tests.features.rows import user_feature_rows
 from recsys_assets_tests.rollout.aliases import Aliases
 from recsys_assets_tests.serving.bundles import AS_OF, DAYS, START, interactions, record, signed_bundle
 

@@ -5,7 +5,6 @@ Here: the four wounds. Not here: how they are found (interactions/contract.py).
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -39,8 +38,3 @@ def poison(day_file: Path) -> list[str]:
         "a quarter of the rows twice",
         "ratings shifted by a column",
     ]
-
-
-def name(day: date) -> str:
-    """Name of the landed file of a day."""
-    return f"{day.isoformat()}.parquet"

@@ -1,6 +1,6 @@
 """The newest feature row that a moment could know, and what has become of it by then.
 
-Here: the as-of join and the expiry of windows, the same functions for training and for serving. Not here: counting.
+Here: the newest row of each key, and the expiry of windows, the same for training and for serving. Not here: counting.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from recsys_assets.columns import DAY, EVENT_TIME, UTC_TIME
+from recsys_assets.columns import EVENT_TIME, UTC_TIME
 from recsys_assets.features.windows import trend, trend_of
 
 FEATURE_TIME: Final = "feature_time"
@@ -20,50 +20,26 @@ _WINDOW: Final = re.compile(r"(events|distinct_items|users|share)_(\d+)d")
 _AGES: Final = ("days_since_first", "age_days")
 
 
-def join_as_of(
-    rows: pl.DataFrame, features: pl.DataFrame, *, key: str, at: str = EVENT_TIME, prefix: str = ""
-) -> pl.DataFrame:
-    """Give each of `rows` the newest row of `features` with the same key and event_time <= its own `at`.
-
-    All rows and their order are kept; one that has no earlier feature row gets nulls. Feature columns are named
-    `prefix` + name, the time of the feature row is `prefix` + "feature_time", and its `day` is left out.
-    """
-    values = [pl.col(name).alias(prefix + name) for name in features.columns if name not in {key, EVENT_TIME, DAY}]
-    values = [pl.col(EVENT_TIME).alias(prefix + FEATURE_TIME), *values]
-    names = features.select(values).columns
-    if taken := sorted(set(rows.columns) & set(names)):
-        raise ValueError(f"columns {', '.join(taken)} are in both frames: give a prefix")
-    # Only keys and times are sorted and joined; the wide columns are then picked by place, once, for the rows asked.
-    asked = rows.select(_key=key, _at=at).with_row_index("_row").sort("_at")
-    places = features.select(_key=key, _at=EVENT_TIME).with_row_index("_place")
-    places = places.join(asked.select("_key"), on="_key", how="semi").sort("_at")
-    found = asked.join_asof(places, on="_at", by="_key", strategy="backward", check_sortedness=False)
-    place = found.sort("_row").get_column("_place")
-    return rows.hstack(features.select(value.gather(place) for value in values))
-
-
 def newest(features: pl.DataFrame, *, key: str, at: datetime) -> pl.DataFrame:
     """One row per key: its newest with event_time <= `at`, by key; event_time is kept, and also is `feature_time`."""
-    known = (
-        features.filter(pl.col(EVENT_TIME) <= at).sort(key, EVENT_TIME).unique(key, keep="last", maintain_order=True)
-    )
-    return known.with_columns(pl.col(EVENT_TIME).alias(FEATURE_TIME))
+    # Only keys and times are sorted; the wide columns are then picked by place.
+    places = features.select(key, EVENT_TIME).with_row_index("_place").filter(pl.col(EVENT_TIME) <= at)
+    last = places.sort(EVENT_TIME, maintain_order=True).unique(key, keep="last").sort(key)
+    return features[last["_place"]].with_columns(pl.col(EVENT_TIME).alias(FEATURE_TIME))
 
 
-def expire_windows(frame: pl.DataFrame, at: str | datetime, *, prefix: str = "") -> pl.DataFrame:
-    """Bring feature rows forward from `prefix` + "feature_time" to `at`, a moment or a column.
+def expire_windows(frame: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    """Bring feature rows forward from their `feature_time` to the moment `at`.
 
     A count or share of a w-day window that ended w days ago or earlier is 0, `trend` follows the counts, ages grow,
     and `days_since_last` (days from feature_time to `at`) is added. Nulls stay null: never seen is not zero.
     """
-    moment = pl.col(at) if isinstance(at, str) else pl.lit(at, dtype=UTC_TIME)
-    age = moment - pl.col(prefix + FEATURE_TIME)
+    age = pl.lit(at, dtype=UTC_TIME) - pl.col(FEATURE_TIME)
     age_days = age.dt.total_microseconds() / timedelta(days=1).total_seconds() / 1_000_000
     lengths: list[int] = []
-    changed = [age_days.alias(f"{prefix}days_since_last")]
+    changed = [age_days.alias("days_since_last")]
     for name in frame.columns:
-        bare = name.removeprefix(prefix) if name.startswith(prefix) else ""
-        if found := _WINDOW.fullmatch(bare):
+        if found := _WINDOW.fullmatch(name):
             days = int(found[2])
             zero = pl.lit(0).cast(frame.schema[name])
             changed.append(
@@ -73,10 +49,10 @@ def expire_windows(frame: pl.DataFrame, at: str | datetime, *, prefix: str = "")
                 .alias(name)
             )
             lengths += [days] if found[1] == "events" else []
-        elif bare in _AGES:
+        elif name in _AGES:
             changed.append(pl.col(name) + age_days)
     expired = frame.with_columns(changed)
-    return expired.with_columns(trend(lengths, prefix)) if lengths and f"{prefix}trend" in frame.columns else expired
+    return expired.with_columns(trend(lengths)) if lengths and "trend" in frame.columns else expired
 
 
 def expire_row(values: Mapping[str, Any], *, feature_time: datetime, at: datetime) -> dict[str, Any]:

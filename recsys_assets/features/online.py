@@ -22,7 +22,8 @@ from recsys_assets.store_settings import redis_address
 
 # Feast's ValueType.STRING, as its serialized entity keys (version 3) carry it.
 _STRING: Final = 2
-# As in features/views.py, which a test compares; importing it would bring Polars into every model server.
+# As in feature_store.yaml and features/views.py, which a test compares; importing these would bring Polars into every
+# model server.
 PROJECT: Final = "recsys_assets"
 KEYS: Final = {"user_features": "user_id", "item_features": "item_id"}
 # Number, name and protobuf type of the fields of Feast's Value that our views use.
@@ -90,12 +91,6 @@ class OnlineReader:
         if time.monotonic() > deadline:
             raise OnlineStoreUnavailable(f"online store: the answer took longer than {timeout_ms} ms")
         return row
-
-
-def age_seconds(row: dict[str, Any], at: datetime) -> float:
-    """How far behind `at` the row's knowledge ends."""
-    known_until: datetime = row["event_time"]
-    return (at - known_until).total_seconds()
 
 
 def entity_key(name: str, value: str) -> bytes:

@@ -19,7 +19,6 @@ from recsys_assets.settings import FeatureSettings
 if TYPE_CHECKING:
     from feast import Entity, FeatureService, FeatureView
 
-PROJECT: Final = "recsys_assets"
 USER_VIEW: Final = "user_features"
 ITEM_VIEW: Final = "item_features"
 KEYS: Final = {USER_VIEW: USER, ITEM_VIEW: ITEM}

@@ -57,11 +57,11 @@ def trend_windows(lengths: Sequence[int]) -> tuple[int, int]:
     return ordered[max(middle - 1, 0)], ordered[middle]
 
 
-def trend(lengths: Sequence[int], prefix: str = "") -> pl.Expr:
+def trend(lengths: Sequence[int]) -> pl.Expr:
     """Log of the events of the short window over those expected from the long one: 0 is steady, above 0 is rising."""
     short, long = trend_windows(lengths)
-    expected = pl.col(f"{prefix}events_{long}d") * (short / long)
-    return ((pl.col(f"{prefix}events_{short}d") + 1.0) / (expected + 1.0)).log().alias(f"{prefix}trend")
+    expected = pl.col(f"events_{long}d") * (short / long)
+    return ((pl.col(f"events_{short}d") + 1.0) / (expected + 1.0)).log().alias("trend")
 
 
 def trend_of(lengths: Sequence[int], row: Mapping[str, Any]) -> float | None:
@@ -71,16 +71,11 @@ def trend_of(lengths: Sequence[int], row: Mapping[str, Any]) -> float | None:
     return None if seen is None or over is None else log((seen + 1.0) / (over * (short / long) + 1.0))
 
 
-def user_feature_rows(interactions: pl.DataFrame, days: Sequence[date], settings: FeatureSettings) -> pl.DataFrame:
-    """Rows of every user with events on `days`. `interactions` must reach back to the first event."""
-    frames = [frame for _, frame in user_feature_batches(interactions, days, settings)]
-    return pl.concat([user_schema(settings).to_frame(), *frames]).sort(USER, DAY)
-
-
 def user_feature_batches(
     interactions: pl.DataFrame, days: Sequence[date], settings: FeatureSettings, *, most: int = MAX_LIST_VALUES
 ) -> Iterator[tuple[list[date], pl.DataFrame]]:
-    """The same rows as (days, frame of those days), a few days at a time, so that memory stays bounded."""
+    """Rows of every user with events on `days`, as (days, frame of those days), a few days at a time, so that memory
+    stays bounded. `interactions` must reach back to the first event."""
     lengths = windows(settings)
     past = History.of(interactions, days, entity=USER, other=ITEM, longest=lengths[-1])
     asked = past.ask(days)

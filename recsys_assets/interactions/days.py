@@ -68,8 +68,3 @@ def quarantined_digests(record: pl.DataFrame) -> dict[date, str]:
 def empty_days(record: pl.DataFrame) -> list[date]:
     """Days that were taken in and hold no event: nobody did anything. A day that is late or in quarantine is none."""
     return sorted(record.filter((pl.col("status") == STORED) & (pl.col("rows") == 0))[DAY])
-
-
-def blocked_days(record: pl.DataFrame) -> list[date]:
-    """Days whose newest content is in quarantine; a good file in its place and a new run clear them."""
-    return sorted(record.filter(pl.col("status") == QUARANTINED)[DAY])

@@ -20,7 +20,6 @@ _FOLDER: Final = "recbole/dataset_example/ml-100k"
 # The data set's own spellings of "not known".
 _UNKNOWN: Final = ("unknown", "unkonwn")
 FIRST_DAY: Final = date(1997, 9, 20)
-LAST_DAY: Final = date(1998, 4, 22)
 
 
 def read_ratings() -> pl.DataFrame:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from recsys_assets.records import Phase
 from recsys_assets.rollout import ledger as rows
@@ -26,7 +26,6 @@ TOLD: Final[Mapping[str, NotifiedEvent]] = {
     rows.RESUMED: "resumed",
     rows.FROZEN: "frozen",
 }
-ALL_EVENTS: Final[tuple[NotifiedEvent, ...]] = get_args(NotifiedEvent)
 _WORDS: Final[Mapping[NotifiedEvent, str]] = {
     "rejected": "was rejected before any user saw it",
     "held": "is held: nothing was decided about it, so it may be tried again",

@@ -37,20 +37,6 @@ class UserProfile:
             raise ValueError(f"user {self.user_id}: {counts}, they must pair up")
 
 
-def build_profiles(
-    user_features: pl.DataFrame,
-    users: pl.DataFrame | None,
-    *,
-    at: datetime,
-    user_ids: Sequence[str] | None = None,
-) -> list[UserProfile]:
-    """Profiles as of `at`, of `user_ids` or of everybody in either table, sorted by id."""
-    return [
-        profile_of_row(row)
-        for row in profile_frame(user_features, users, at=at, user_ids=user_ids).iter_rows(named=True)
-    ]
-
-
 def profile_frame(
     user_features: pl.DataFrame,
     users: pl.DataFrame | None,

@@ -1,8 +1,8 @@
-"""Feast as a resource: registry, offline parity and the online store, below the home folder or on servers.
+"""Feast as a resource: registry, offline files and the online store, below the home folder or on servers.
 
-Here: frames in and out of Feast. Not here: which features there are (features/views.py), the as-of join that training
-uses (features/as_of_join.py; Feast's own is its oracle), the model server's reader (features/online.py), or the servers
-(feast_servers.py).
+Here: frames in and out of Feast. Not here: which features there are (features/views.py), the rows that training reads
+(features/as_of_join.py; Feast's join is their oracle in a test), the model server's reader (features/online.py), or the
+servers (feast_servers.py).
 """
 
 from __future__ import annotations
@@ -122,21 +122,6 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         asked = [{key: entity} for entity in ids]
         answer = self._store().get_online_features([f"{view}:{name}" for name in names], asked)
         return pl.DataFrame(answer.to_dict(), infer_schema_length=None, strict=False).select(key, *names)
-
-    def historical(self, entity_rows: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
-        """Feast's own point-in-time join of `view:feature` names, in the order of `entity_rows`; needs `export` before.
-
-        `entity_rows` holds the keys and `event_time`; feature columns are named `view__feature`.
-        """
-        import polars as pl
-
-        from recsys_assets.columns import EVENT_TIME
-
-        rows = entity_rows.with_row_index("row_number").with_columns(pl.col("row_number").cast(pl.Int64))
-        asked = rows.rename({EVENT_TIME: "event_timestamp"}).to_pandas()
-        job = self._store().get_historical_features(asked, list(features), full_feature_names=True)
-        joined = pl.DataFrame(job.to_arrow()).sort("row_number").drop("row_number")
-        return joined.rename({"event_timestamp": EVENT_TIME})
 
     def _password(self) -> str | None:
         return secret_variable(self.online_password_env) if self.online_password_env else None

@@ -20,7 +20,6 @@ from recsys_assets.training.feedback import Learned, learned, with_feedback
 REQUIRED = ("interactions", "user_features", "item_features")
 OPTIONAL = ("items", "users")
 FEEDBACK = ("exposures", "feedback")
-ROWS = "training_rows"
 
 
 class NotReady(ValueError):  # noqa: N818 - a state of the data, told to a person

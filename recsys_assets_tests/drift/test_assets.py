@@ -16,7 +16,7 @@ import pytest
 from recsys_assets.columns import INTERACTIONS
 from recsys_assets.drift.assets import DRIFT_REPORT, NOT_DRIFTED, build_assets, build_jobs
 from recsys_assets.drift.sensors import ONE_TICK, build_sensors, read_report
-from recsys_assets.features.windows import item_feature_rows, user_feature_rows
+from recsys_assets.features.windows import item_feature_rows
 from recsys_assets.platform.interface import ANY, PHASE_ANNOTATION
 from recsys_assets.records import Phase
 from recsys_assets.resources.platform import PlatformResource
@@ -24,6 +24,7 @@ from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.rollout.route import virtual_service
 from recsys_assets.settings import FeatureSettings, Settings
+from recsys_assets_tests.features.rows import user_feature_rows
 from recsys_assets_tests.rollout.build import route
 
 FIRST, DAYS = date(2026, 1, 1), 75

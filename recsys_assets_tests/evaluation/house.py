@@ -13,7 +13,7 @@ import polars as pl
 
 from recsys_assets.columns import INTERACTIONS
 from recsys_assets.evaluation.assets import build_assets
-from recsys_assets.features.windows import item_feature_rows, user_feature_rows
+from recsys_assets.features.windows import item_feature_rows
 from recsys_assets.recommender.bundle import write_bundle
 from recsys_assets.recommender.ranker import feature_columns, fit_ranker
 from recsys_assets.recommender.recommender import Recommender, assemble
@@ -23,6 +23,7 @@ from recsys_assets.resources.registry import ModelRegistryResource, mlflow_clien
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.settings import FeatureSettings, GateSettings, Settings, TrainingSettings
 from recsys_assets.signing import sign_bundle
+from recsys_assets_tests.features.rows import user_feature_rows
 
 START, DAYS = date(2024, 1, 1), 56
 AS_OF = datetime(2024, 2, 26, tzinfo=UTC)

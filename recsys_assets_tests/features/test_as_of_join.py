@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_assets.columns import UTC_TIME
-from recsys_assets.features.as_of_join import expire_row, expire_windows, join_as_of, newest
+from recsys_assets.features.as_of_join import FEATURE_TIME, expire_row, expire_windows, newest
 
 SCHEMA = {"user_id": pl.String, "event_time": UTC_TIME}
+TIME = {"feature_time": UTC_TIME}
 
 
 def at(day: int, hour: int = 0) -> datetime:
@@ -32,64 +33,42 @@ FEATURES = pl.DataFrame(
 )
 
 
-def ask(*rows: tuple[str, datetime]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+def known(moment: datetime) -> list[tuple[object, ...]]:
+    return newest(FEATURES, key="user_id", at=moment).select("user_id", "events_7d", FEATURE_TIME).rows()
 
 
-def test_a_row_gets_the_newest_features_that_its_moment_could_know():
-    joined = join_as_of(ask(("ann", at(9)), ("bob", at(4)), ("ann", at(4, 23))), FEATURES, key="user_id")
-    assert joined["events_7d"].to_list() == [2, 9, 1]
-    assert joined["feature_time"].to_list() == [at(5), at(3), at(2)]
+def test_each_key_has_the_newest_features_that_the_moment_could_know():
+    assert known(at(9)) == [("ann", 2, at(5)), ("bob", 9, at(3))]
+    assert known(at(4, 23)) == [("ann", 1, at(2)), ("bob", 9, at(3))]
 
 
 def test_a_feature_row_is_known_at_its_own_moment_and_not_before():
-    joined = join_as_of(ask(("ann", at(5)), ("ann", at(5) - timedelta(microseconds=1))), FEATURES, key="user_id")
-    assert joined["events_7d"].to_list() == [2, 1]
+    assert known(at(5))[0] == ("ann", 2, at(5))
+    assert known(at(5) - timedelta(microseconds=1))[0] == ("ann", 1, at(2))
 
 
-def test_rows_without_earlier_features_are_kept_with_nulls_in_their_place():
-    asked = ask(("ann", at(9)), ("cid", at(9)), ("ann", at(1)), ("bob", at(9)))
-    joined = join_as_of(asked, FEATURES, key="user_id")
-    assert joined.select("user_id", "event_time").equals(asked)
-    assert joined["events_7d"].to_list() == [2, None, None, 9]
+def test_a_key_without_an_earlier_row_has_none():
+    assert known(at(2)) == [("ann", 1, at(2))]
+    assert known(at(1)) == []
 
 
-def test_columns_of_two_joins_are_told_apart_by_their_prefix():
-    joined = join_as_of(ask(("ann", at(9))), FEATURES, key="user_id", prefix="user_")
-    assert joined.columns == ["user_id", "event_time", "user_feature_time", "user_events_7d"]
-    with pytest.raises(ValueError, match="are in both frames: give a prefix"):
-        join_as_of(join_as_of(ask(("ann", at(9))), FEATURES, key="user_id"), FEATURES, key="user_id")
-
-
-def test_no_rows_and_no_features_join_to_nothing_and_to_nulls():
-    assert join_as_of(ask(), FEATURES, key="user_id").height == 0
-    assert join_as_of(ask(("ann", at(9))), FEATURES.clear(), key="user_id")["events_7d"].to_list() == [None]
-
-
-def test_newest_takes_each_keys_last_row_up_to_a_moment():
-    assert newest(FEATURES, key="user_id", at=at(4))["events_7d"].to_list() == [1, 9]
-    assert newest(FEATURES, key="user_id", at=at(2))["user_id"].to_list() == ["ann"]
-
-
-rows_of = st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(1, 15), st.integers(0, 23)), max_size=25)
+rows_of = st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(1, 15)), max_size=25)
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows_of, rows_of)
-def test_the_join_is_what_a_loop_over_all_feature_rows_finds(asked, known):
+@given(rows_of, st.integers(1, 15), st.integers(0, 23))
+def test_the_newest_rows_are_what_a_loop_over_all_feature_rows_finds(rows, day, hour):
     features = pl.DataFrame(
-        [(user, at(day), i) for i, (user, day) in enumerate({(u, d) for u, d, _ in known})],
+        [(user, at(known_on), i) for i, (user, known_on) in enumerate(set(rows))],
         schema={**SCHEMA, "value": pl.Int64},
         orient="row",
     )
-    rows = ask(*((user, at(day, hour)) for user, day, hour in asked))
-    expected = []
-    for user, moment in rows.iter_rows():
-        earlier = [(t, v) for u, t, v in features.iter_rows() if u == user and t <= moment]
-        expected.append(max(earlier)[1] if earlier else None)
-    joined = join_as_of(rows, features, key="user_id")
-    assert joined["value"].to_list() == expected
-    assert joined.select("user_id", "event_time").equals(rows)
+    moment, expected = at(day, hour), dict[str, tuple[datetime, int]]()
+    for user, time, value in features.iter_rows():
+        if time <= moment:
+            expected[user] = max(expected.get(user, (time, value)), (time, value))
+    found = newest(features, key="user_id", at=moment)
+    assert found.select("user_id", "event_time", "value").rows() == [(u, *expected[u]) for u in sorted(expected)]
 
 
 # At midnight of the 2nd: one event today, three in the week, six in the month.
@@ -123,8 +102,8 @@ def test_trend_follows_the_expired_counts_and_ages_grow():
 
 
 def test_never_seen_is_not_zero():
-    joined = join_as_of(ask(("cid", at(9))), FEATURES, key="user_id")
-    assert expire_windows(joined, "event_time")["events_7d"].to_list() == [None]
+    nothing = pl.DataFrame({"events_7d": [None], "feature_time": [None]}, schema={"events_7d": pl.Int64, **TIME})
+    assert expire_windows(nothing, at(9))["events_7d"].to_list() == [None]
 
 
 counts = st.none() | st.integers(0, 10_000)

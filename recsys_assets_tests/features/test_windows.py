@@ -16,10 +16,10 @@ from recsys_assets.features.windows import (
     item_schema,
     trend_windows,
     user_feature_batches,
-    user_feature_rows,
     user_schema,
 )
 from recsys_assets.settings import FeatureSettings
+from recsys_assets_tests.features.rows import user_feature_rows
 
 WINDOWS = FeatureSettings(windows_days=(1, 7, 30), recent_items=3)
 JAN = {d: date(2024, 1, d) for d in range(1, 32)}

@@ -8,8 +8,10 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import polars as pl
 import yaml
 
+from recsys_assets.interactions.days import QUARANTINED
 from recsys_assets.settings import PACKAGED_CONFIG, DataSettings, InteractionSource, Settings, load_settings
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -51,3 +53,8 @@ def write(folder: Path, name: str, *rows: str, header: str = HEADER) -> Path:
 def good_rows(day: date, count: int = 3) -> list[str]:
     """`count` different events of a day: user 00n, item xn, at n o'clock."""
     return [f"00{n},x{n},{day}T{n:02d}:00:00Z,{1 + n % 5}" for n in range(count)]
+
+
+def blocked_days(record: pl.DataFrame) -> list[date]:
+    """The days whose newest content is in quarantine, by the record of days."""
+    return sorted(record.filter(pl.col("status") == QUARANTINED)["day"])

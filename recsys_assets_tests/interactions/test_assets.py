@@ -14,11 +14,19 @@ import polars as pl
 import pytest
 
 from recsys_assets.interactions.assets import ALL_READ, CHECKS, build_assets
-from recsys_assets.interactions.days import TABLE, blocked_days
+from recsys_assets.interactions.days import TABLE
 from recsys_assets.interactions.quarantine import read_quarantine
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.settings import Settings
-from recsys_assets_tests.interactions.sources import MONDAY, TUESDAY, WEDNESDAY, good_rows, settings_with, write
+from recsys_assets_tests.interactions.sources import (
+    MONDAY,
+    TUESDAY,
+    WEDNESDAY,
+    blocked_days,
+    good_rows,
+    settings_with,
+    write,
+)
 
 START, END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 

@@ -12,7 +12,6 @@ import polars as pl
 from recsys_assets.columns import INTERACTIONS
 from recsys_assets.interactions.entities import read_entities
 from recsys_assets.interactions.movielens import (
-    LAST_DAY,
     land_day,
     land_days,
     land_items_users,
@@ -63,6 +62,7 @@ def test_users_keep_age_gender_and_occupation(settings: Settings) -> None:
 
 
 def test_the_future_begins_with_its_day(settings: Settings) -> None:
-    write_future(settings.home, LAST_DAY)
+    last = date(1998, 4, 22)
+    write_future(settings.home, last)
     assert settings.traffic.future is not None
-    assert read_interactions(settings, settings.traffic.future)["day"].unique().to_list() == [LAST_DAY]
+    assert read_interactions(settings, settings.traffic.future)["day"].unique().to_list() == [last]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from recsys_assets.interactions.assets import ALL_READ, CHECKS
-from recsys_assets.interactions.days import TABLE, blocked_days
+from recsys_assets.interactions.days import TABLE
 from recsys_assets.interactions.files.listing import PassedOver
 from recsys_assets.interactions.quarantine import read_quarantine
 from recsys_assets.interactions.sources import look_at
@@ -27,6 +27,7 @@ from recsys_assets_tests.interactions.sources import (
     NOW,
     TUESDAY,
     WEDNESDAY,
+    blocked_days,
     good_rows,
     settings_with,
     write,

@@ -14,18 +14,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
 from recsys_assets.notifications.delivery import LONGEST_WAIT, Route, collect, deliver, wait_after
-from recsys_assets.notifications.messages import ALL_EVENTS
 from recsys_assets.notifications.outbox import Outbox
 from recsys_assets.notifications.receivers import Receiver as Webhook
 from recsys_assets.notifications.signature import read_secret, sign
 from recsys_assets.notifications.standing import told
 from recsys_assets.rollout.ledger import Ledger
-from recsys_assets.settings import PACKAGED_CONFIG
+from recsys_assets.settings import PACKAGED_CONFIG, NotifiedEvent
 from recsys_assets_tests.notifications.receiver import Receiver, Taken, receiving
 from recsys_assets_tests.rollout.build import T0
 from recsys_assets_tests.waiting import HANG_SECONDS, eventually
@@ -55,7 +55,7 @@ def route(tmp_path: Path, url: str, *, timeout: float = 5.0, secret: bool = Fals
     if secret:
         file.write_text(SECRET)
         file.chmod(0o600)
-    webhook = Webhook(url, frozenset(ALL_EVENTS), timeout, file if secret else None)
+    webhook = Webhook(url, frozenset(get_args(NotifiedEvent)), timeout, file if secret else None)
     ledger, outbox = Ledger(tmp_path / "ledger.db"), Outbox(tmp_path / "notifications.db")
     return Route(webhook, ledger, outbox, "recommender", "http://ui", clock), clock
 

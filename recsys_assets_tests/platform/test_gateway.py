@@ -17,10 +17,11 @@ import pytest
 from recsys_assets import visitor_id
 from recsys_assets.platform.interface import ANY, INFERENCE_SERVICE
 from recsys_assets.platform.local import stack
-from recsys_assets.platform.local.access_log import read_gateway_requests
+from recsys_assets.platform.local.access_log import GATEWAY_LOG
 from recsys_assets.platform.local.bucket import bucket
 from recsys_assets.platform.local.gateway import gateway_place
 from recsys_assets.platform.local.store import Changes
+from recsys_assets.tail import read_whole
 from recsys_assets_tests.contracts.manifests import virtual_service
 from recsys_assets_tests.platform.homes import Client, Home
 from recsys_assets_tests.waiting import eventually
@@ -236,7 +237,7 @@ def test_the_access_log_has_one_row_for_each_answer(home: Home, client: Client) 
         asked[client.headers["x-request-id"]] = body["version"]
 
     def rows() -> pl.DataFrame:
-        frame = read_gateway_requests(home.settings.path("logs", "gateway"))
+        frame = read_whole(home.settings.path("logs", "gateway"), GATEWAY_LOG)
         return frame.filter(frame["request_id"].is_in(list(asked)))
 
     eventually(lambda: rows().height >= 40)

@@ -8,9 +8,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from recsys_assets.platform.local.access_log import read_gateway_requests
+from recsys_assets.platform.local.access_log import GATEWAY_LOG
 from recsys_assets.platform.local.gateway import Gateway, gateway_place
 from recsys_assets.platform.local.rotation import moved_aside, rotate
+from recsys_assets.tail import read_whole
 from recsys_assets_tests.platform.homes import Client, Home
 from recsys_assets_tests.waiting import eventually
 
@@ -21,13 +22,13 @@ def test_requests_before_and_after_a_rotation_are_all_read(home: Home, client: C
     home.route({"films-v1": 10_000})
     gateway = Gateway(gateway_place(home.settings))
     folder = gateway.place.access_log.parent
-    before = read_gateway_requests(folder).height
+    before = read_whole(folder, GATEWAY_LOG).height
     for number in range(20):
         assert client.ask(str(number))[0] == 200
         if number == 9:
             assert rotate(folder, most_bytes=0, most_files=3, now=datetime.now(UTC), reopen=gateway.reopen_logs)
     gateway.close()
-    eventually(lambda: read_gateway_requests(folder).height == before + 20)
+    eventually(lambda: read_whole(folder, GATEWAY_LOG).height == before + 20)
     assert gateway.place.access_log.stat().st_size > 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from recsys_assets.recommender.candidates import retrieve
 from recsys_assets.recommender.index import CandidateIndex
-from recsys_assets.recommender.profiles import UserProfile, build_profiles
+from recsys_assets.recommender.profiles import UserProfile, profile_frame, profile_of_row
 from recsys_assets.recommender.recommender import Recommender, SchemaMismatchError
 from recsys_assets_tests.recommender.world import AS_OF, SETTINGS, events, interactions, items, recommender, users
 
@@ -153,6 +153,10 @@ def test_a_profile_whose_lists_do_not_pair_up_is_refused():
         UserProfile("u1", {}, ["a"], [])
 
 
+def profiles_at(rows: pl.DataFrame, at: datetime) -> list[UserProfile]:
+    return [profile_of_row(row) for row in profile_frame(rows, None, at=at).iter_rows(named=True)]
+
+
 def test_profiles_know_nothing_after_their_moment():
     rows = pl.DataFrame(
         {
@@ -163,9 +167,9 @@ def test_profiles_know_nothing_after_their_moment():
             "recent_times": [[1.0], [1.0, 2.0]],
         }
     )
-    (profile,) = build_profiles(rows, None, at=AS_OF)
+    (profile,) = profiles_at(rows, AS_OF)
     assert (profile.recent_items, profile.features["events_7d"]) == (("a",), 3.0)
-    (later,) = build_profiles(rows, None, at=AS_OF + timedelta(days=8))
+    (later,) = profiles_at(rows, AS_OF + timedelta(days=8))
     assert (later.recent_items, later.features["events_7d"]) == (("a", "b"), 0.0)
 
 

@@ -8,14 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from recsys_assets.features.windows import item_feature_rows, user_feature_rows
+from recsys_assets.features.windows import item_feature_rows
 from recsys_assets.recommender.index import CandidateIndex
-from recsys_assets.recommender.profiles import UserProfile, build_profiles
+from recsys_assets.recommender.profiles import UserProfile, profile_frame, profile_of_row
 from recsys_assets.recommender.ranker import NoTrainingRowsError, feature_columns, fit_ranker
 from recsys_assets.recommender.recommender import assemble
 from recsys_assets.recommender.rows import ranking_rows, rows_at_cut, sample_users
 from recsys_assets.recommender.state import item_state
 from recsys_assets.settings import FeatureSettings
+from recsys_assets_tests.features.rows import user_feature_rows
 from recsys_assets_tests.recommender.world import AS_OF, PARAMS, SETTINGS, events, interactions, items, users
 
 CUT = AS_OF - timedelta(days=7)
@@ -108,7 +109,7 @@ def test_a_user_with_no_history_before_the_cut_still_teaches():
 def test_rows_of_all_users_at_once_are_the_rows_of_each_user_alone():
     table, catalogue, _, user_rows, item_rows = tables(crowd())
     index = CandidateIndex.build(table, catalogue, as_of=CUT, settings=SETTINGS)
-    profiles = build_profiles(user_rows, None, at=CUT)
+    profiles = [profile_of_row(row) for row in profile_frame(user_rows, None, at=CUT).iter_rows(named=True)]
     positives = table.filter(pl.col("event_time") >= CUT).select("user_id", "item_id").unique()
     state, names = item_state(item_rows, catalogue, at=CUT), tuple(profiles[0].features)
 

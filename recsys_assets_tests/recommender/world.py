@@ -11,11 +11,12 @@ from functools import cache
 import polars as pl
 
 from recsys_assets.columns import INTERACTIONS
-from recsys_assets.features.windows import item_feature_rows, user_feature_rows
+from recsys_assets.features.windows import item_feature_rows
 from recsys_assets.recommender.ranker import fit_ranker
 from recsys_assets.recommender.recommender import Recommender, assemble
 from recsys_assets.recommender.rows import rows_at_cut
 from recsys_assets.settings import FeatureSettings, TrainingSettings
+from recsys_assets_tests.features.rows import user_feature_rows
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 AS_OF = datetime(2024, 2, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from recsys_assets.columns import INTERACTIONS
-from recsys_assets.features.windows import item_feature_rows, user_feature_rows
+from recsys_assets.features.windows import item_feature_rows
 from recsys_assets.recommender.bundle import write_bundle
 from recsys_assets.recommender.ranker import feature_columns, fit_ranker
 from recsys_assets.recommender.recommender import Recommender, assemble
@@ -20,6 +20,7 @@ from recsys_assets.records import ModelVersion, Outcome, Verdict
 from recsys_assets.serving.attestation import attest
 from recsys_assets.settings import FeatureSettings, TrainingSettings
 from recsys_assets.signing import sign_bundle
+from recsys_assets_tests.features.rows import user_feature_rows
 
 START, DAYS = date(2024, 1, 1), 30
 AS_OF = datetime(2024, 1, 31, tzinfo=UTC)

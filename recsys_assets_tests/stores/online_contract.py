@@ -15,8 +15,9 @@ from recsys_assets.columns import INTERACTIONS, UTC_TIME
 from recsys_assets.features.as_of_join import FEATURE_TIME, newest
 from recsys_assets.features.online import OnlineStoreUnavailable
 from recsys_assets.features.views import KEYS
-from recsys_assets.features.windows import item_feature_rows, user_feature_rows
+from recsys_assets.features.windows import item_feature_rows
 from recsys_assets.resources.feature_store import FeatureStoreResource
+from recsys_assets_tests.features.rows import user_feature_rows
 
 START = datetime(2024, 1, 1, 6, tzinfo=UTC)
 # Names that are long, not ASCII, or numbers; the last is one that holds Feast's own separator and our project's name.

@@ -13,6 +13,7 @@ import yaml
 
 from recsys_assets import home
 from recsys_assets.settings import PACKAGED_CONFIG, ConfigError, Settings, load_settings
+from recsys_assets.store_settings import redis_address
 
 LEDGER = "postgresql://recsys:hunter2@postgres:5432/ledger"
 
@@ -51,8 +52,8 @@ def test_a_whole_section_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         },
     )
     assert (found.stores.tables, found.stores.mlflow) == ("s3://lake/recsys/tables", "http://mlflow:5000")
-    address = found.stores.online_address
-    assert address is not None
+    assert found.stores.online is not None
+    address = redis_address(found.stores.online)
     assert (address.host, address.port, address.db, address.tls) == ("valkey.recsys.svc", 6379, 3, True)
     assert found.secrets.ledger_url is not None
     assert found.secrets.ledger_url.get_secret_value() == LEDGER

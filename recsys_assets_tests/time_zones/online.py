@@ -16,11 +16,12 @@ from recsys_assets.columns import INTERACTIONS, UTC_TIME
 from recsys_assets.features.assets import build_assets
 from recsys_assets.features.checks import build_checks
 from recsys_assets.features.views import KEYS
-from recsys_assets.features.windows import item_feature_rows, user_feature_rows
+from recsys_assets.features.windows import item_feature_rows
 from recsys_assets.resources.feature_store import FeatureStoreResource
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.settings import load_settings
 from recsys_assets.store_settings import StoreSettings
+from recsys_assets_tests.features.rows import user_feature_rows
 from recsys_assets_tests.time_zones.zones import MOMENTS
 
 _EQUAL = dg.AssetCheckKey(dg.AssetKey("online_features"), "online_values_equal_offline_values")

@@ -13,12 +13,13 @@ import numpy as np
 import polars as pl
 
 from recsys_assets.columns import EXPOSURE_ROWS, FEEDBACK_ROWS, INTERACTIONS
-from recsys_assets.features.windows import item_feature_rows, user_feature_rows
+from recsys_assets.features.windows import item_feature_rows
 from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.resources.tracking import TrackingResource
 from recsys_assets.settings import GateSettings, Settings, TrainingSettings
 from recsys_assets.training.assets import SOURCES, build_assets
+from recsys_assets_tests.features.rows import user_feature_rows
 
 START, DAYS = datetime(2024, 1, 1, tzinfo=UTC), 42
 AS_OF = START + timedelta(days=DAYS)

@@ -55,12 +55,6 @@ def undressed(settings: KubernetesSettings, kind: str, live: Mapping[str, Any]) 
     return shown
 
 
-def is_edited(settings: KubernetesSettings, kind: str, live: Mapping[str, Any]) -> bool:
-    """Whether what stands there is not what a room wrote."""
-    record = read_record(live)
-    return record is None or undressed(settings, kind, live)["spec"] != record["spec"]
-
-
 def _shown_spec(
     settings: KubernetesSettings, shown: Manifest, live: Mapping[str, Any], record: Mapping[str, Any] | None
 ) -> Spec:

@@ -15,7 +15,7 @@ import orjson
 import polars as pl
 
 from recsys_assets.columns import GATEWAY_REQUESTS
-from recsys_assets.tail import Lines, LogFormat, read_whole
+from recsys_assets.tail import Lines, LogFormat
 
 FILE: Final = "access.jsonl"
 # A log that was moved aside keeps the beginning of its name: access-1.jsonl, access.jsonl.1.
@@ -29,16 +29,6 @@ _NOT_RECOMMENDATIONS: Final = frozenset({"feedback", "about", "recsys-about", "r
 _ISTIO: Final = "outbound"
 _PREDICTOR: Final = "-predictor"
 _SMALL: Final = 1 << 16
-
-
-def read_gateway_requests(folder: Path, since: datetime | None = None) -> pl.DataFrame:
-    """Every recommendation request that the gateway answered, from `since` on; empty without a log.
-
-    `cluster` is the service that answered, or was to answer. Where it differs from the variant's own service, the
-    variant's server was dead and stable answered in its place: that counts against the variant. `variant` is null where
-    the request never got that far. A client error without a visitor, and feedback, are no rows.
-    """
-    return read_whole(folder, GATEWAY_LOG, since)
 
 
 def _files(folder: Path, since: datetime | None) -> Sequence[Path]:
@@ -128,4 +118,8 @@ def _time(line: Mapping[str, Any]) -> datetime:
     return datetime.fromisoformat(str(line["served_at"]))
 
 
+# A row is a recommendation request that the gateway answered. `cluster` is the service that answered, or was to answer:
+# where it differs from the variant's own service, the variant's server was dead and stable answered in its place, which
+# counts against the variant. `variant` is null where the request never got that far. A client error without a visitor,
+# and feedback, are no rows.
 GATEWAY_LOG: Final = LogFormat(GATEWAY_REQUESTS, "served_at", _files, _rows, begin=_begin)
