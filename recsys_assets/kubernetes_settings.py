@@ -41,7 +41,7 @@ class GatewaySettings(_Section):
 
 
 class ServiceAccounts(_Section):
-    """The identities: each may do only what `platform/kubernetes/permissions.py` lists."""
+    """The identities: each may do only what its Role in the chart lists."""
 
     dagster: Label = "recsys-dagster"
     guard: Label = "recsys-guard"

@@ -25,8 +25,8 @@ from recsys_assets.platform.local.access_log import GATEWAY_LOG
 from recsys_assets.records import Phase
 from recsys_assets.rollout.people import rollback_now
 from recsys_assets.serving.faults import Drill
-from recsys_assets.serving.switch import switch_off, switch_on
 from recsys_assets.tail import Tail
+from recsys_assets_tests.serving.switching import switch_off, switch_on
 
 PLAN: dict[str, Any] = {
     "steps_bp": [5_000],

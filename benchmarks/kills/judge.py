@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from recsys_assets.platform.interface import VIRTUAL_SERVICE
-from recsys_assets.platform.local.bucket import BUCKETS, LUA_FILTER, bucket
+from recsys_assets.platform.local.bucket import BUCKETS, LUA_FILTER
 from recsys_assets.rollout.route import RouteState, read_route
+from recsys_assets_tests.platform.bucket_twin import bucket
 
 # Envoy's main thread dates a route; its worker goes by it a moment later.
 SLACK_SECONDS = 0.1

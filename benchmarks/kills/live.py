@@ -18,6 +18,7 @@ from recsys_assets.platform.interface import VIRTUAL_SERVICE, PlatformError
 from recsys_assets.platform.local import stack
 from recsys_assets.platform.local.supervisor import Supervisor
 from recsys_assets.rollout.ledger import Ledger
+from recsys_assets_tests.platform.homes import running_programs
 
 ENDS = ("champion", "rolled_back", "held", "rejected")
 CONVERGED_SECONDS = 30.0
@@ -72,7 +73,7 @@ def converged(works: Works) -> tuple[float, str]:
 def wrong_now(works: Works) -> str:
     """What is not as it should be, or an empty string."""
     try:
-        states = stack.running(works.settings)
+        states = running_programs(works.settings)
         wanted = set(stack.ALL) & set(Supervisor(works.settings).written())
         down = sorted(name for name in wanted if name not in states or not states[name].is_running)
         if down:

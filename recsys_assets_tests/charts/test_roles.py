@@ -1,6 +1,6 @@
 """What each identity is granted by our chart: what the code says that it needs, and nothing else.
 
-Here: the Roles of the kept renderings against `platform/kubernetes/permissions.py`. Not here: trying them
+Here: the Roles of the kept renderings against `recsys_assets_tests/charts/permissions.py`. Not here: trying them
 (cluster/test_charts.py).
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import pytest
 
-from recsys_assets.platform.kubernetes.permissions import PERMISSIONS, Identity
 from recsys_assets_tests.charts.house import CASE_FILES, granted, of_kind, rendered
+from recsys_assets_tests.charts.permissions import PERMISSIONS, Identity
 
 # What dagster_k8s asks of the API for runs and steps: client.py, launcher.py and executor.py of the pinned version.
 DAGSTER_ITSELF = {

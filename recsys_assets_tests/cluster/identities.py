@@ -1,6 +1,6 @@
-"""The identities of an installation with exactly the rights that the platform lists for them.
+"""The identities of an installation with exactly the rights that `charts/permissions.py` lists for them.
 
-Here: ServiceAccounts, Roles and bindings from `platform/kubernetes/permissions.py`. Not here: the chart's own Roles.
+Here: ServiceAccounts, Roles and bindings. Not here: the chart's own Roles.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from cluster.api import Api
-from recsys_assets.platform.kubernetes.permissions import PERMISSIONS, Identity, Rule
+from recsys_assets_tests.charts.permissions import PERMISSIONS, Identity, Rule
 
 RBAC = "rbac.authorization.k8s.io/v1"
 

@@ -23,13 +23,13 @@ from recsys_assets.records import Phase
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.rollout.ledger_postgres import PostgresBook
 from recsys_assets.serving.faults import Drill
-from recsys_assets.serving.switch import switch_on
 from recsys_assets.traffic.client import Tally
 from recsys_assets_tests.cluster.dagster_runs import ENDS, Ended, ended, launch, materialized, status, wait_loaded, why
 from recsys_assets_tests.cluster.house import MODEL_S3, Around
 from recsys_assets_tests.cluster.installed import NAMESPACE, Installed
 from recsys_assets_tests.cluster.witness import RouteWatch, people_who_click, returning_visitors
 from recsys_assets_tests.journeys import town
+from recsys_assets_tests.serving.switching import switch_on
 
 if TYPE_CHECKING:
     from datetime import date

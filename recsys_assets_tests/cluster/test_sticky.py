@@ -21,10 +21,10 @@ from recsys_assets.kubernetes_settings import KubernetesSettings
 from recsys_assets.platform.interface import ANY, VIRTUAL_SERVICE
 from recsys_assets.platform.kubernetes.kinds import ENVOY_FILTERS
 from recsys_assets.platform.kubernetes.platform import KubernetesPlatform
-from recsys_assets.platform.local.bucket import bucket
 from recsys_assets_tests.cluster.mesh import GATEWAY_ADDRESS, PORT, Mesh, gateway, istiod, visit
 from recsys_assets_tests.cluster.namespaces import own_namespace
 from recsys_assets_tests.contracts.manifests import virtual_service
+from recsys_assets_tests.platform.bucket_twin import bucket
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1_800)]
 RELEASE = "films-v2-20261122t190000"

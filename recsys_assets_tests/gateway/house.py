@@ -19,9 +19,10 @@ import polars as pl
 
 from recsys_assets.platform.interface import ANY
 from recsys_assets.platform.local import stack
-from recsys_assets.platform.local.access_log import read_gateway_requests
+from recsys_assets.platform.local.access_log import GATEWAY_LOG
 from recsys_assets.platform.local.programs import COLLECTOR, ENVOY, RECONCILER
 from recsys_assets.serving.logs import read_exposures, read_feedback
+from recsys_assets.tail import read_whole
 from recsys_assets_tests.contracts.manifests import inference_service
 from recsys_assets_tests.platform.homes import Home, make_settings
 from recsys_assets_tests.serving.bundles import signed_bundle
@@ -76,7 +77,7 @@ class Gateway:
 
     def counted(self, since: datetime | None = None) -> pl.DataFrame:
         """What the analysis reads of the gateway's log."""
-        return read_gateway_requests(self._logs / "gateway", since)
+        return read_whole(self._logs / "gateway", GATEWAY_LOG, since)
 
     def counted_with(self, request_id: str) -> dict[str, Any]:
         """The row of one request, as soon as Envoy has written it."""

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recsys_assets import visitor_id
-from recsys_assets.platform.local.bucket import bucket
 from recsys_assets.rollout.outcomes import Logs, Scope, WeightSince, gateway_requests, visitor_outcomes
 from recsys_assets_tests.gateway.house import CANARY, CANARY_BP, INFER, PREDICT, RELEASE, STABLE, Gateway, Reply, ask
+from recsys_assets_tests.platform.bucket_twin import bucket
 from recsys_assets_tests.rollout.build import plan
 from recsys_assets_tests.waiting import eventually
 

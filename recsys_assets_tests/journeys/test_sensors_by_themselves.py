@@ -18,7 +18,6 @@ import polars as pl
 import pytest
 
 from recsys_assets import home
-from recsys_assets.platform.local import stack
 from recsys_assets.platform.local.programs import DAEMON
 from recsys_assets.records import Phase
 from recsys_assets.rollout.ledger import OPENED, ReleaseRow
@@ -26,6 +25,7 @@ from recsys_assets.traffic.background import replaying
 from recsys_assets_tests.journeys import town
 from recsys_assets_tests.journeys.dagster_api import DagsterApi
 from recsys_assets_tests.journeys.house import Story
+from recsys_assets_tests.platform.homes import running_programs
 from recsys_assets_tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
@@ -56,7 +56,7 @@ def newest_release(story: Story) -> ReleaseRow:
 
 
 def daemon_pid(story: Story) -> int | None:
-    state = stack.running(story.settings).get(DAEMON)
+    state = running_programs(story.settings).get(DAEMON)
     return state.pid if state and state.state == "RUNNING" else None
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from recsys_assets.platform.local import stack
 from recsys_assets.processes import stop_everything
 from recsys_assets_tests.journeys.dagster_api import DagsterApi
 from recsys_assets_tests.journeys.house import Story, processes_of
+from recsys_assets_tests.platform.homes import running_programs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 
@@ -19,4 +19,4 @@ def test_stopping_everything_leaves_no_process_of_the_home(story: Story, running
     assert processes_of(story.settings)
     stop_everything(story.settings)
     assert processes_of(story.settings) == []
-    assert stack.running(story.settings) == {}
+    assert running_programs(story.settings) == {}

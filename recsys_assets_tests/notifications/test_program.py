@@ -17,7 +17,7 @@ from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.settings import ConfigError, Settings, load_settings
 from recsys_assets_tests.notifications.receiver import Receiver, receiving
 from recsys_assets_tests.notifications.test_delivery import release
-from recsys_assets_tests.platform.homes import make_settings
+from recsys_assets_tests.platform.homes import make_settings, running_programs
 from recsys_assets_tests.waiting import eventually
 
 
@@ -31,7 +31,7 @@ def test_without_a_webhook_no_notifier_is_started(tmp_path: Path) -> None:
     settings = make_settings(tmp_path / "h")
     try:
         stack.start(settings, (NOTIFIER,))
-        assert stack.running(settings) == {}
+        assert running_programs(settings) == {}
     finally:
         stack.stop(settings)
 
@@ -42,12 +42,12 @@ def test_the_notifier_tells_after_a_kill_what_happened_meanwhile(tmp_path: Path)
         ledger = Ledger(settings.path("ledger.db"))
         try:
             stack.start(settings, (NOTIFIER,))
-            pid = stack.running(settings)[NOTIFIER].pid
+            pid = running_programs(settings)[NOTIFIER].pid
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
             release(ledger, "rolled_back", at=datetime.now(UTC))
             eventually(lambda: there.ids() == ["rel-2/1"], what="the news")
-            assert stack.running(settings)[NOTIFIER].pid != pid
+            assert running_programs(settings)[NOTIFIER].pid != pid
         finally:
             stack.stop(settings)
 

@@ -9,7 +9,7 @@ import http.client
 import json
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import yaml
 
 from recsys_assets.platform.interface import ANY, INFERENCE_SERVICE, VIRTUAL_SERVICE, ServiceStatus
 from recsys_assets.platform.local.store import ManifestStore, open_store
+from recsys_assets.platform.local.supervisor import ProgramState, Supervisor
 from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
 from recsys_assets_tests.conftest import free_ports
 from recsys_assets_tests.contracts.manifests import inference_service, virtual_service
@@ -119,3 +120,9 @@ class Client:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def running_programs(settings: Settings) -> Mapping[str, ProgramState]:
+    """Each program's state by its name, model servers included; empty when the stack does not run."""
+    supervisor = Supervisor(settings)
+    return supervisor.states() if supervisor.is_running() else {}

@@ -16,14 +16,13 @@ import pytest
 
 from recsys_assets import visitor_id
 from recsys_assets.platform.interface import ANY, INFERENCE_SERVICE
-from recsys_assets.platform.local import stack
 from recsys_assets.platform.local.access_log import GATEWAY_LOG
-from recsys_assets.platform.local.bucket import bucket
 from recsys_assets.platform.local.gateway import gateway_place
 from recsys_assets.platform.local.store import Changes
 from recsys_assets.tail import read_whole
 from recsys_assets_tests.contracts.manifests import virtual_service
-from recsys_assets_tests.platform.homes import Client, Home
+from recsys_assets_tests.platform.bucket_twin import bucket
+from recsys_assets_tests.platform.homes import Client, Home, running_programs
 from recsys_assets_tests.waiting import eventually
 
 R7 = {"recsys-assets.dev/release-id": "r7"}
@@ -40,8 +39,8 @@ def versions(client: Client, users: list[str]) -> dict[str, str]:
 
 
 def pid_of(home: Home, version: str) -> int:
-    name = next(n for n in stack.running(home.settings) if n.startswith(f"model-films-v{version}-"))
-    pid = stack.running(home.settings)[name].pid
+    name = next(n for n in running_programs(home.settings) if n.startswith(f"model-films-v{version}-"))
+    pid = running_programs(home.settings)[name].pid
     assert pid is not None
     return pid
 
@@ -195,7 +194,7 @@ def test_a_server_of_the_wrong_version_never_gets_ready(home: Home) -> None:
     assert not status.ready
     assert status.reason == "/v2/models/films says versions ['3'], the manifest says 4"
     home.store.delete(INFERENCE_SERVICE, "films-v4")
-    eventually(lambda: not any("films-v4" in name for name in stack.running(home.settings)))
+    eventually(lambda: not any("films-v4" in name for name in running_programs(home.settings)))
 
 
 def test_a_server_that_cannot_start_says_its_last_words(home: Home) -> None:
@@ -207,7 +206,7 @@ def test_a_server_that_cannot_start_says_its_last_words(home: Home) -> None:
     status = home.until_service("5", lambda s: "the bundle is torn" in s.reason)
     assert not status.ready
     home.store.delete(INFERENCE_SERVICE, "films-v5")
-    eventually(lambda: not any("films-v5" in name for name in stack.running(home.settings)))
+    eventually(lambda: not any("films-v5" in name for name in running_programs(home.settings)))
 
 
 def test_a_changed_spec_is_rolled_out_beside_the_old_one_without_a_dropped_request(home: Home, client: Client) -> None:
@@ -224,7 +223,7 @@ def test_a_changed_spec_is_rolled_out_beside_the_old_one_without_a_dropped_reque
         return body["pid"] != before
 
     eventually(replaced)
-    eventually(lambda: sum(n.startswith("model-films-v1-") for n in stack.running(home.settings)) == 1)
+    eventually(lambda: sum(n.startswith("model-films-v1-") for n in running_programs(home.settings)) == 1)
     assert home.until_service("1", lambda s: s.ready).generation == 2
 
 

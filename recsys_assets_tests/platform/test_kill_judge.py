@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.kills.judge import Answer, InForce, flipped, lost, misrouted
-from recsys_assets.platform.local.bucket import bucket
+from recsys_assets_tests.platform.bucket_twin import bucket
 
 SALT = "release-2"
 # One user below 10 % by the hash, and one far above.

@@ -20,7 +20,7 @@ import pytest
 from recsys_assets.platform.local import stack
 from recsys_assets.platform.local.programs import COLLECTOR, ENVOY, GUARD, KEEPER, RECONCILER
 from recsys_assets.settings import Settings
-from recsys_assets_tests.platform.homes import Home, make_settings
+from recsys_assets_tests.platform.homes import Home, make_settings, running_programs
 from recsys_assets_tests.waiting import eventually
 
 STEPS_BP = (0, 2_000, 6_000)
@@ -70,8 +70,8 @@ def test_nobody_loses_an_answer_or_flips_while_reconciler_and_guard_are_killed(s
     with traffic(home) as seen:
         for weight in STEPS_BP:
             for name in (RECONCILER, GUARD):
-                eventually(lambda name=name: stack.running(settings)[name].pid)
-                pid = stack.running(settings)[name].pid
+                eventually(lambda name=name: running_programs(settings)[name].pid)
+                pid = running_programs(settings)[name].pid
                 assert pid
                 time.sleep(draw.random() / 5)
                 os.kill(pid, 9)
@@ -113,7 +113,7 @@ def test_with_a_full_disk_the_gateway_and_the_servers_answer_on(small_disk: Path
         home = Home(settings)
         home.serve("1", "2")
         route(home, 3_000)
-        before = {name: state.pid for name, state in stack.running(settings).items()}
+        before = {name: state.pid for name, state in running_programs(settings).items()}
         # The little test server writes each answer down; the real one's log is tested with the server.
         home.mode("1", "quiet")
         home.mode("2", "quiet")
@@ -121,7 +121,7 @@ def test_with_a_full_disk_the_gateway_and_the_servers_answer_on(small_disk: Path
         with traffic(home) as seen:
             eventually(lambda: len(seen) > 400)
         assert {status for _, status, _, _ in seen} == {200}
-        assert {name: state.pid for name, state in stack.running(settings).items()} == before
+        assert {name: state.pid for name, state in running_programs(settings).items()} == before
         (small_disk / "filling").unlink()
         route(home, 6_000)
     finally:

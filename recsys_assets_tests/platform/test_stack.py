@@ -25,7 +25,7 @@ from recsys_assets.platform.local.store import is_locked
 from recsys_assets.platform.local.supervisor import Supervisor, socket_path
 from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.settings import Settings
-from recsys_assets_tests.platform.homes import Home, make_settings
+from recsys_assets_tests.platform.homes import Home, make_settings, running_programs
 from recsys_assets_tests.waiting import eventually
 
 TWO = (RECONCILER, ENVOY)
@@ -53,7 +53,7 @@ def processes(settings: Settings) -> list[psutil.Process]:
 
 
 def pids(settings: Settings) -> dict[str, int | None]:
-    return {name: state.pid for name, state in stack.running(settings).items()}
+    return {name: state.pid for name, state in running_programs(settings).items()}
 
 
 def test_stopping_leaves_nothing_behind_and_the_next_start_brings_all_back(settings: Settings) -> None:
@@ -68,7 +68,7 @@ def test_stopping_leaves_nothing_behind_and_the_next_start_brings_all_back(setti
     assert processes(settings)
     stack.stop(settings)
     assert processes(settings) == []
-    assert stack.running(settings) == {}
+    assert running_programs(settings) == {}
     assert list(settings.home.rglob("*.sock*")) == []
     assert not home.store.status(INFERENCE_SERVICE, "films-v1").ready
     stack.stop(settings)
@@ -115,8 +115,8 @@ def test_a_killed_supervisor_is_brought_back_and_those_who_ask_do_not_notice(set
 
     eventually(is_back)
     home.until_service("1", lambda s: s.ready)
-    eventually(lambda: {n for n, s in stack.running(settings).items() if s.is_running} == set(before))
-    after = stack.running(settings)
+    eventually(lambda: {n for n, s in running_programs(settings).items() if s.is_running} == set(before))
+    after = running_programs(settings)
     serving = {ENVOY, *(n for n in before if n.startswith("model-"))}
     assert {n: after[n].pid for n in serving} == {n: before[n] for n in serving}
     assert {after[n].state for n in serving} == {"ADOPTED"}
@@ -132,13 +132,13 @@ def test_what_was_adopted_is_replaced_when_it_ends(settings: Settings) -> None:
     before = {p for p in pids(settings).values() if p is not None}
     kill_supervisor(settings)
     stack.start(settings, (KEEPER, *TWO))
-    adopted = [s for s in stack.running(settings).values() if s.state == "ADOPTED"]
+    adopted = [s for s in running_programs(settings).values() if s.state == "ADOPTED"]
     assert len(adopted) == 2
     for state in adopted:
         assert state.pid is not None
         os.kill(state.pid, 9)
-    eventually(lambda: {s.state for s in stack.running(settings).values()} == {"RUNNING"})
-    assert not before & {s.pid for s in stack.running(settings).values()}
+    eventually(lambda: {s.state for s in running_programs(settings).values()} == {"RUNNING"})
+    assert not before & {s.pid for s in running_programs(settings).values()}
     home.until_service("1", lambda s: s.ready)
     eventually(lambda: answers(home))
 
@@ -150,7 +150,7 @@ def test_the_reconciler_brings_supervisor_back_when_the_keeper_is_dead_too(setti
     kill_supervisor(settings)
     os.kill(keeper, 9)
     eventually(lambda: Supervisor(settings).is_running())
-    eventually(lambda: {n for n, s in stack.running(settings).items() if s.is_running} == {KEEPER, *TWO})
+    eventually(lambda: {n for n, s in running_programs(settings).items() if s.is_running} == {KEEPER, *TWO})
 
 
 @pytest.mark.parametrize("head_start_seconds", [0.4, 0.8, 1.2])
@@ -163,7 +163,7 @@ def test_who_brings_supervisor_back_may_be_killed_at_it_too(settings: Settings, 
     with suppress(ProcessLookupError):
         os.kill(keeper, 9)
     eventually(lambda: Supervisor(settings).is_running())
-    eventually(lambda: {n for n, s in stack.running(settings).items() if s.is_running} == {KEEPER, *TWO})
+    eventually(lambda: {n for n, s in running_programs(settings).items() if s.is_running} == {KEEPER, *TWO})
     eventually(lambda: len(watchmen(settings)) == 2)
 
 

@@ -12,11 +12,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_assets.platform.local.bucket import BUCKETS, bucket
+from recsys_assets.platform.local.bucket import BUCKETS
 from recsys_assets.platform.local.envoy import translate
 from recsys_assets.platform.local.envoy_listener import GatewayPlace
 from recsys_assets.platform.local.routing import ServiceView, effective_route, service_of
 from recsys_assets_tests.contracts.manifests import destination_rule, virtual_service
+from recsys_assets_tests.platform.bucket_twin import bucket
 
 PLACE = GatewayPlace("127.0.0.1", 8080, 8081, 8082, Path("/home"), Path("/home/access.jsonl"))
 V1, V2, V3 = ServiceView(True, 8101), ServiceView(True, 8102), ServiceView(True, 8103)

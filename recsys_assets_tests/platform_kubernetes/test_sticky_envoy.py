@@ -20,10 +20,10 @@ from recsys_assets.platform.kubernetes.dress import dressed
 from recsys_assets.platform.kubernetes.gateways import ask_over_http, ask_pods, judged
 from recsys_assets.platform.kubernetes.split import read_split
 from recsys_assets.platform.kubernetes.sticky import envoy_filters
-from recsys_assets.platform.local.bucket import bucket
 from recsys_assets.platform.local.envoy_listener import GatewayPlace, bootstrap
 from recsys_assets_tests.conftest import free_ports
 from recsys_assets_tests.contracts.manifests import virtual_service
+from recsys_assets_tests.platform.bucket_twin import bucket
 from recsys_assets_tests.platform_kubernetes.stored import ISTIO
 from recsys_assets_tests.waiting import HANG_SECONDS, eventually
 

@@ -12,17 +12,10 @@ import pytest
 from recsys_assets.serving.faults import FAULTS, Drill, Faults
 from recsys_assets.serving.manifests import inference_service
 from recsys_assets.serving.server import parse_options
-from recsys_assets.serving.switch import (
-    LOOK_SECONDS,
-    BadSwitch,
-    Switch,
-    read_switch,
-    switch_off,
-    switch_on,
-    switch_path,
-)
+from recsys_assets.serving.switch import LOOK_SECONDS, BadSwitch, Switch, read_switch, switch_path
 from recsys_assets_tests.rollout.build import model
 from recsys_assets_tests.serving.processes import Running, running
+from recsys_assets_tests.serving.switching import switch_off, switch_on
 from recsys_assets_tests.waiting import eventually
 
 

@@ -1,6 +1,7 @@
-"""Which of 10,000 buckets a user falls into, in Python and in the Lua that the gateway runs.
+"""Which of 10,000 buckets a user falls into: the Lua that the gateway runs.
 
-Here: the two twins, tested against each other. Not here: which bucket gets which variant (the canary gets the lowest).
+Here: the program, which tests hold to a twin in Python. Not here: which bucket gets which variant (the canary gets the
+lowest).
 """
 
 from __future__ import annotations
@@ -20,20 +21,9 @@ INTERNAL_HEADERS: Final = (VARIANT_HEADER, BUCKET_HEADER, SHADOW_HEADER, "x-mode
 LUA_FILTER: Final = "envoy.filters.http.lua"
 
 
-def bucket(user: str, salt: str) -> int:
-    """Salted FNV-1a of 32 bits, its bits mixed once more, modulo 10,000.
-
-    FNV alone hardly moves its high bits for the last characters of short ids; the mixer (MurmurHash3's) makes the
-    buckets of one release independent of those of the next, so that not always the same users are the first.
-    """
-    state = 0x811C9DC5
-    for byte in f"{salt}:{user}".encode():
-        state = ((state ^ byte) * 0x01000193) & 0xFFFFFFFF
-    state = ((state ^ (state >> 16)) * 0x85EBCA6B) & 0xFFFFFFFF
-    state = ((state ^ (state >> 13)) * 0xC2B2AE35) & 0xFFFFFFFF
-    return (state ^ (state >> 16)) % BUCKETS
-
-
+# Salted FNV-1a of 32 bits, its bits mixed once more, modulo 10,000. FNV alone hardly moves its high bits for the last
+# characters of short ids; the mixer (MurmurHash3's) makes the buckets of one release independent of those of the next,
+# so that not always the same users are the first.
 # Lua's numbers are doubles: a product of 32 bits by 32 would lose its low ones, so each is made of two halves.
 LUA: Final = """
 local bit = require("bit")

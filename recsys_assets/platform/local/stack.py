@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -36,10 +36,10 @@ from recsys_assets.platform.local.programs import (
     supervisor_text,
 )
 from recsys_assets.platform.local.store import is_locked
-from recsys_assets.platform.local.supervisor import ProgramState, Supervisor
+from recsys_assets.platform.local.supervisor import Supervisor
 from recsys_assets.settings import Settings
 
-__all__ = ["ALL", "CORE", "replace_adopted", "revive", "running", "start", "stop"]
+__all__ = ["ALL", "CORE", "replace_adopted", "revive", "start", "stop"]
 
 STOP_SECONDS: Final = 60.0
 REVIVAL_SECONDS: Final = 30.0
@@ -116,12 +116,6 @@ def stop(settings: Settings) -> None:
         leftover = processes.marked(supervisor.socket)
         processes.end(leftover | ({pid} if pid is not None and processes.is_alive(pid) else set()))
         _forget(settings, supervisor)
-
-
-def running(settings: Settings) -> Mapping[str, ProgramState]:
-    """Each program's state by its name, model servers included; empty when the stack does not run."""
-    supervisor = Supervisor(settings)
-    return supervisor.states() if supervisor.is_running() else {}
 
 
 def _lock(settings: Settings) -> Path:
