@@ -15,7 +15,7 @@ import polars as pl
 
 from recsys_assets.interactions.contract import Rule, Violation
 from recsys_assets.interactions.quarantine import quarantine, read_quarantine
-from recsys_assets.interactions.reader import event_span, read_interactions
+from recsys_assets.interactions.reader import event_times, read_interactions
 from recsys_assets.interactions.sources import SourceFile
 from recsys_assets.notifications.outbox import Message, Outbox
 from recsys_assets.platform.local.rotation import rotate
@@ -105,8 +105,9 @@ def read(folder: str, ledger: str, at: datetime) -> dict[str, Any]:
         unit = "s" if name.startswith("seconds") else "iso"
         source = InteractionSource(paths=(str(home / name),), columns=_COLUMNS, time_unit=unit)
         rows = read_interactions(load_settings(home=home), source, start=at.date())
-        moments[name], span = rows["event_time"][0], event_span(home / name, source)
-        days[name] = sorted({*(span or ()), *rows["day"]})
+        first, last = event_times(home / name, source)
+        moments |= {name: rows["event_time"][0], f"first of {name}": first, f"last of {name}": last}
+        days[name] = rows["day"].to_list()
     condition = marked("2", since, until)
     return {
         "moments": {name: found.isoformat() for name, found in moments.items()},

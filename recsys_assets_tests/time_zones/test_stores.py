@@ -37,6 +37,6 @@ def test_every_moment_and_its_day_are_read_as_they_were_written(
             "marked": 1,
             "moved aside": [f"access-{at:%Y%m%dT%H%M}00000000.jsonl"],
         }
-        assert (len(found[at]["moments"]), len(found[at]["days"])) == (16, 7)
+        assert (len(found[at]["moments"]), len(found[at]["days"])) == (24, 7)
         token = json.loads((folder / "tokens.json").read_bytes())["tokens"][0]
         assert datetime.fromisoformat(token["created_at"]) == at
