@@ -54,12 +54,11 @@ def evaluate(desk: "Desk", board: "Board") -> dg.RunRequest | dg.SkipReason:
     from recsys_assets.rollout.act import read_state
     from recsys_assets.rollout.agree import agree
     from recsys_assets.rollout.settle import is_settled
-    from recsys_assets.rollout.shown.events import show, show_champion
     from recsys_assets.rollout.shown.view import current
 
     state = read_state(desk.platform, desk.model_name)
     if state is None:
-        show(board, desk, current(desk))
+        board.show(desk, current(desk))
         return dg.SkipReason("there is no route, so there is no release")
     settled = is_settled(desk.ledger, state)
     if settled:
@@ -68,9 +67,9 @@ def evaluate(desk: "Desk", board: "Board") -> dg.RunRequest | dg.SkipReason:
         return dg.SkipReason(f"run {run[:8]} looks after {state.release.release_id}")
     if not settled:
         return _look(desk, board, state)
-    show_champion(board, desk)
+    board.show_champion(desk)
     view = current(desk)
-    show(board, desk, view)
+    board.show(desk, view)
     return dg.SkipReason(f"{view.line} (has ended)" if view else "the route is gone")
 
 
@@ -97,7 +96,6 @@ def _in_flight(instance: dg.DagsterInstance) -> str | None:
 
 
 def _look(desk: "Desk", board: "Board", state: "RouteState") -> dg.RunRequest | dg.SkipReason:
-    from recsys_assets.rollout.shown.events import show
     from recsys_assets.rollout.shown.view import current
     from recsys_assets.rollout.tick import look_after, preview, tick
 
@@ -108,9 +106,9 @@ def _look(desk: "Desk", board: "Board", state: "RouteState") -> dg.RunRequest | 
     if decision is not None and not state.phase.is_end and decision.action in {"hold", "pause"}:
         decision = look_after(desk, state, decision, actor="canary_sensor")
         view = current(desk, decision=decision)
-        show(board, desk, view)
+        board.show(desk, view)
         return dg.SkipReason(view.line if view else "the route is gone")
-    show(board, desk, current(desk))
+    board.show(desk, current(desk))
     return dg.SkipReason("the route is gone") if decision is None else request(state, decision, desk.clock())
 
 

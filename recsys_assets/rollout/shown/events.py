@@ -33,6 +33,14 @@ class Board:
     instance: dg.DagsterInstance
     ui_url: str
 
+    def show(self, desk: Desk, view: ReleaseView | None) -> None:
+        """Have `shadow_comparison` and `canary` say what the view says. `view` None: no release was ever opened."""
+        show(self, desk, view)
+
+    def show_champion(self, desk: Desk) -> None:
+        """Have `champion` name whom the route gives the users to. For a look while no run is about to do so."""
+        show_champion(self, desk)
+
 
 def shown_marks(view: ReleaseView) -> dict[str, Any]:
     """What an event carries, so that the next look can tell whether it still says what is so."""
@@ -62,7 +70,6 @@ def is_shown(view: ReleaseView, metadata: Mapping[str, Any]) -> bool:
 
 
 def show(board: Board, desk: Desk, view: ReleaseView | None) -> None:
-    """Have `shadow_comparison` and `canary` say what the view says. `view` None: no release was ever opened."""
     if view is None:
         return
     if not is_shown(view, _latest(board, SHADOW_COMPARISON)):
@@ -73,7 +80,6 @@ def show(board: Board, desk: Desk, view: ReleaseView | None) -> None:
 
 
 def show_champion(board: Board, desk: Desk) -> None:
-    """Have `champion` name whom the route gives the users to. For a look while no run is about to do so."""
     view = current(desk)
     version = None if view is None or view.state is None else champion_of(view.state)
     if version is None or _value(_latest(board, CHAMPION), "model_version") == version:
