@@ -12,7 +12,9 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import HealthCheck
 
 from recsys_assets.settings import PACKAGED_CONFIG, Settings, load_settings
 from recsys_assets_tests.stores.fixtures import (  # noqa: F401 - fixtures of every room
@@ -29,6 +31,9 @@ from recsys_assets_tests.stores.fixtures import (  # noqa: F401 - fixtures of ev
 os.environ["TZ"] = "America/Havana"
 time.tzset()
 
+# Limits are for hangs: how fast a machine draws examples says nothing about the code.
+hypothesis.settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.settings.load_profile("any machine")
 JOURNEYS = Path(__file__).parent / "journeys"
 
 
