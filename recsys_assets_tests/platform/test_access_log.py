@@ -102,3 +102,8 @@ def test_the_logs_of_several_gateway_pods_are_one(tmp_path: Path) -> None:
 
 def test_a_gateway_that_is_asked_what_it_does_served_nobody(tmp_path: Path) -> None:
     assert read_whole(write(tmp_path, line(route="recsys-route")), GATEWAY_LOG).is_empty()
+
+
+def test_questions_about_a_model_are_no_rows_even_where_the_model_is_called_about(tmp_path: Path) -> None:
+    asked = [line("a", route="recsys.about"), line("b", route="recsys-about"), line("c", route="about")]
+    assert read_whole(write(tmp_path, *asked), GATEWAY_LOG)["request_id"].to_list() == ["c"]

@@ -24,7 +24,9 @@ _OTHERS: Final = (".gz", ".zst", ".tmp", ".lock")
 # Lines stand in the order in which requests ended; none takes longer than this.
 _LONGEST: Final = timedelta(minutes=2)
 # `recsys-route` is how a gateway on Kubernetes is asked what it does.
-_NOT_RECOMMENDATIONS: Final = frozenset({"feedback", "about", "recsys-about", "refused", "recsys-route", None, "", "-"})
+_NOT_RECOMMENDATIONS: Final = frozenset(
+    {"feedback", "recsys.about", "recsys-about", "refused", "recsys-route", None, "", "-"}
+)
 # How Istio names the cluster of a Service: `outbound|80||films-v1-predictor.recsys.svc.cluster.local`.
 _ISTIO: Final = "outbound"
 _PREDICTOR: Final = "-predictor"

@@ -16,8 +16,8 @@ from recsys_assets.platform.local.envoy_clusters import COLLECTOR, TYPE, Resourc
 from recsys_assets.platform.local.routing import Arm, EffectiveRoute
 
 ROUTE_CONFIG: Final = "gateway"
-# The name of a route whose requests are no recommendations: the reader of the access log leaves it out.
-ABOUT: Final = "about"
+# A route whose requests are no recommendations: the log's reader leaves it out. No model has a dot in its name.
+ABOUT: Final = "recsys.about"
 # Only where no answer came: an answer of 5xx stands, or a failing canary would look healthy.
 RETRY_ON: Final = "connect-failure,refused-stream,reset"
 _POST: Final[Sequence[Resource]] = ({"name": ":method", "string_match": {"exact": "POST"}},)
