@@ -9,6 +9,7 @@ import dagster as dg
 
 from recsys_assets.records import Verdict
 from recsys_assets.resources.gates import check_result
+from recsys_assets.resources.one_writer import one_writer
 from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.settings import Settings
@@ -60,6 +61,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         kinds={"evidently", "polars"},
         owners=["team:recommender"],
     )
+    @one_writer(settings, DRIFT_REPORT)
     def drift_report(tables: TablesResource, registry: ModelRegistryResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """How far the newest days lie from those the champion knows.
 

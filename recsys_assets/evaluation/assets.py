@@ -11,6 +11,7 @@ import dagster as dg
 from recsys_assets.evaluation.check_names import EVALUATION_REPORT, described
 from recsys_assets.records import ModelVersion, Outcome, Verdict
 from recsys_assets.resources.gates import check_result
+from recsys_assets.resources.one_writer import one_writer
 from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.settings import Settings
@@ -35,6 +36,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         kinds={"evidently", "polars"},
         owners=["team:recommender"],
     )
+    @one_writer(settings, EVALUATION_REPORT)
     def evaluation_report(tables: TablesResource, registry: ModelRegistryResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """How the challenger ranks on days it has not seen, beside the champion and the baselines.
 

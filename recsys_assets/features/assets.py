@@ -11,6 +11,7 @@ import dagster as dg
 
 from recsys_assets.interactions.partitions import daily, days_of
 from recsys_assets.resources.feature_store import FeatureStoreResource
+from recsys_assets.resources.one_writer import one_writer
 from recsys_assets.resources.tables import TableMissing, TableSchemaChanged, TablesResource
 from recsys_assets.settings import Settings
 
@@ -30,7 +31,7 @@ _ON_NEW_ROWS: Final = (
 
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """The room's assets for these settings."""
-    return [_user_features(settings), _item_features(settings), _online_features()]
+    return [_user_features(settings), _item_features(settings), _online_features(settings)]
 
 
 def _user_features(settings: Settings) -> dg.AssetsDefinition:
@@ -43,6 +44,7 @@ def _user_features(settings: Settings) -> dg.AssetsDefinition:
         kinds={"polars", "deltalake"},
         owners=_OWNERS,
     )
+    @one_writer(settings, "user_features")
     def user_features(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """One row is one user on one day with events of that user, as known at the midnight after it.
 
@@ -68,6 +70,7 @@ def _item_features(settings: Settings) -> dg.AssetsDefinition:
         kinds={"polars", "deltalake"},
         owners=_OWNERS,
     )
+    @one_writer(settings, "item_features")
     def item_features(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """One row is one item on one day with events of that item, as known at the midnight after it.
 
@@ -83,7 +86,7 @@ def _item_features(settings: Settings) -> dg.AssetsDefinition:
     return item_features
 
 
-def _online_features() -> dg.AssetsDefinition:
+def _online_features(settings: Settings) -> dg.AssetsDefinition:
     @dg.asset(
         group_name=GROUP,
         deps=["user_features", "item_features"],
@@ -92,6 +95,7 @@ def _online_features() -> dg.AssetsDefinition:
         kinds={"feast", "sqlite"},
         owners=_OWNERS,
     )
+    @one_writer(settings, "online_features")
     def online_features(tables: TablesResource, feature_store: FeatureStoreResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """The online store: for every user and item its newest feature row, through Feast, for the model servers.
 

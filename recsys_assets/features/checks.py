@@ -10,6 +10,7 @@ import dagster as dg
 from recsys_assets.features.assets import newest_rows, recorded_empty_days
 from recsys_assets.resources.feature_store import FeatureStoreResource
 from recsys_assets.resources.gates import check_result
+from recsys_assets.resources.one_writer import one_writer
 from recsys_assets.resources.tables import TableMissing, TablesResource
 from recsys_assets.settings import Settings
 
@@ -25,7 +26,7 @@ _TIMEOUT_MS: Final = 5_000.0
 def build_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
     """The room's checks; they look at whole tables, so that one day's run also sees what other runs left behind."""
     tables = [check for view, key in _KEYS.items() for check in (_fresh(view), _complete(view, key))]
-    return [*tables, _equal()]
+    return [*tables, _equal(settings)]
 
 
 def _fresh(view: View) -> dg.AssetChecksDefinition:
@@ -67,8 +68,9 @@ def _complete(view: View, key: str) -> dg.AssetChecksDefinition:
     return complete
 
 
-def _equal() -> dg.AssetChecksDefinition:
+def _equal(settings: Settings) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset="online_features", name="online_values_equal_offline_values", blocking=True)
+    @one_writer(settings, "online_features")  # a store that is half written answers rows of two states
     def equal(tables: TablesResource, feature_store: FeatureStoreResource) -> dg.AssetCheckResult:
         """The store answers the newest table rows of a sample, through Feast and through the server's reader."""
         from recsys_assets.features import verdicts

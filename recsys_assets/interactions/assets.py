@@ -12,6 +12,7 @@ import dagster as dg
 
 from recsys_assets.columns import DAY, ITEM, USER
 from recsys_assets.interactions.partitions import daily, days_of
+from recsys_assets.resources.one_writer import one_writer
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.settings import EntitySource, Settings
 
@@ -82,6 +83,7 @@ def _interactions(settings: Settings) -> dg.AssetsDefinition:
         ]
         + [dg.AssetCheckSpec(ALL_READ, asset="interactions", description="No file of the source is left unread.")],
     )
+    @one_writer(settings, "interactions")
     def interactions(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """One row is one event of one user with one item. Grain: event, kept by UTC day of the event.
 
@@ -156,6 +158,7 @@ def _entities(settings: Settings, name: str, id_name: str, source: EntitySource 
         owners=OWNERS,
         description=f"One row is one {name[:-1]} with its attributes. Grain: {id_name}. Fresh as its file.",
     )
+    @one_writer(settings, name)
     def entities(tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         from recsys_assets.interactions.report import entity_metadata
 

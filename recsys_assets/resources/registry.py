@@ -5,7 +5,6 @@ Here: registering, finding, aliases and verdicts. Not here: training, or decidin
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import dagster as dg
 from pydantic import ValidationError
 
 from recsys_assets.records import ModelVersion, Verdict
+from recsys_assets.resources.mlflow_database import SCHEME, made_alone
 from recsys_assets.resources.registry_errors import (
     DigestMismatch,
     RecordBroken,
@@ -217,8 +217,16 @@ class ModelRegistryResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return found
 
     def _ensure_model(self) -> None:
-        if not self._client().search_registered_models(f"name = '{self.model_name}'"):
+        from mlflow.exceptions import MlflowException
+
+        if self._client().search_registered_models(f"name = '{self.model_name}'"):
+            return
+        try:
             self._client().create_registered_model(self.model_name)
+        except MlflowException as refused:
+            # Another run was faster.
+            if refused.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
 
     def _client(self) -> MlflowClient:
         return mlflow_client(mlflow_uri(self.home, self.tracking_uri))
@@ -240,11 +248,15 @@ def mlflow_client(uri: str) -> MlflowClient:
     from mlflow.environment_variables import MLFLOW_ALLOW_PICKLE_DESERIALIZATION
 
     MLFLOW_ALLOW_PICKLE_DESERIALIZATION.set(False)  # type: ignore[no-untyped-call]
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        # A new database would announce each of its forty migrations.
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return made_alone(uri, lambda: _client_of_both(MlflowClient, uri))
+
+
+def _client_of_both(make: type[MlflowClient], uri: str) -> MlflowClient:
+    """Tracking makes the tables when the client is made, the registry when it is first asked."""
+    client = make(tracking_uri=uri, registry_uri=uri)
+    if uri.startswith(SCHEME):
+        client.search_registered_models(max_results=1)
+    return client
 
 
 def _record(found: MlflowVersion) -> ModelVersion | None:

@@ -154,12 +154,20 @@ class TrackingResource(dg.ConfigurableResource):  # type: ignore[type-arg]
             yield
 
     def _experiment_id(self, client: MlflowClient) -> str:
+        from mlflow.exceptions import MlflowException
+
         found = client.get_experiment_by_name(self.experiment)
         if found is not None:
             return str(found.experiment_id)
         # A server chooses where artifacts go; beside a local database they would land in the working folder.
         local = None if self.tracking_uri else (Path(self.home) / "mlflow" / "artifacts").as_uri()
-        return str(client.create_experiment(self.experiment, artifact_location=local))
+        try:
+            return str(client.create_experiment(self.experiment, artifact_location=local))
+        except MlflowException as refused:
+            made = client.get_experiment_by_name(self.experiment)
+            if refused.error_code != "RESOURCE_ALREADY_EXISTS" or made is None:
+                raise
+            return str(made.experiment_id)  # another run was faster
 
 
 def _end_leftovers(client: MlflowClient, experiment_id: str, tags: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from recsys_assets.resources.one_writer import one_writer
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.rollout.jobs import CANARY, EXPOSURE_MARKS
 from recsys_assets.settings import Settings
@@ -25,6 +26,7 @@ def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
         kinds={"deltalake", "sqlite"},
         owners=["team:recommender"],
     )
+    @one_writer(settings, EXPOSURE_MARKS)
     def exposure_marks(tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """One row is one release that was rolled back: what its version answered from `since` to `until` is marked.
 

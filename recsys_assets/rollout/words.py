@@ -18,6 +18,7 @@ APPROVE_JOB, PAUSE_JOB, RESUME_JOB, ROLL_BACK_JOB = (
 OPS: Final = {APPROVE_JOB: "approve_it", PAUSE_JOB: "pause_it", RESUME_JOB: "resume_it", ROLL_BACK_JOB: "roll_it_back"}
 # A run with this tag waits in no queue (resources/run_coordinator.py).
 AT_ONCE: Final = "recsys-assets/at-once"
+# The code location, by the name that `-m` gives it; every file that names it says the same (test_code_location.py).
 LOCATION: Final = "recsys_assets.definitions"
 
 

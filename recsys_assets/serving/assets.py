@@ -13,6 +13,7 @@ import dagster as dg
 from recsys_assets.evaluation.check_names import EVALUATION_REPORT, check_names
 from recsys_assets.records import ModelVersion, Outcome, Verdict
 from recsys_assets.resources.gates import check_result, read_checks, read_gate
+from recsys_assets.resources.one_writer import one_writer
 from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.resources.tables import TablesResource
@@ -50,6 +51,7 @@ def _challenger_service(settings: Settings) -> dg.AssetsDefinition:
         kinds={"kserve", "fastapi"},
         owners=OWNERS,
     )
+    @one_writer(settings, CHALLENGER_SERVICE)
     def challenger_service(
         context: dg.AssetExecutionContext, registry: ModelRegistryResource, platform: PlatformResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -81,6 +83,7 @@ def _exposures(settings: Settings) -> dg.AssetsDefinition:
         kinds={"deltalake", "polars"},
         owners=OWNERS,
     )
+    @one_writer(settings, EXPOSURES)
     def exposures(tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """One row is one answer that a model server gave: to whom, by which version, on which rung, with which scores.
 
@@ -111,6 +114,7 @@ def _feedback(settings: Settings) -> dg.AssetsDefinition:
         kinds={"deltalake", "polars"},
         owners=OWNERS,
     )
+    @one_writer(settings, FEEDBACK)
     def feedback(tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """One row is one event that a client reported about an answer, such as a click on one of its items.
 

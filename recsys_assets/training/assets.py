@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
+from recsys_assets.resources.one_writer import one_writer
 from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.resources.tracking import TrackedRun, TrackingResource, attempt_of
@@ -67,6 +68,7 @@ def _training_rows(settings: Settings) -> dg.AssetsDefinition:
         kinds={"polars", "deltalake"},
         check_specs=[dg.AssetCheckSpec(name, asset=ROWS, blocking=True) for name in ROW_CHECKS],
     )
+    @one_writer(settings, ROWS)
     def training_rows(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """One row is one candidate item of one user at one cut in time, labelled by what the user did after it.
 
@@ -110,6 +112,7 @@ def _training_rows(settings: Settings) -> dg.AssetsDefinition:
 
 def _candidate_index(settings: Settings) -> dg.AssetsDefinition:
     @dg.asset(deps=SOURCES, group_name=GROUP, owners=OWNERS, kinds={"numpy"})
+    @one_writer(settings, INDEX)
     def candidate_index(context: dg.AssetExecutionContext, tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
         """What retrieval knows, as arrays: popularity, neighbours, latent factors and content of every item.
 
@@ -140,6 +143,7 @@ def _candidate_index(settings: Settings) -> dg.AssetsDefinition:
 
 def _hyperparameters(settings: Settings) -> dg.AssetsDefinition:
     @dg.asset(deps=[ROWS], group_name=GROUP, owners=OWNERS, kinds={"optuna"})
+    @one_writer(settings, "hyperparameters")
     def hyperparameters(
         context: dg.AssetExecutionContext, config: TuningConfig, tables: TablesResource, tracking: TrackingResource
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]

@@ -13,12 +13,13 @@ from typing import Any
 import httpx
 
 from cluster.processes import poll
+from recsys_assets.rollout.words import LOCATION as LOCATION_NAME
 from recsys_assets_tests.cluster.dagster_chart import WEBSERVER
 from recsys_assets_tests.cluster.installed import NAMESPACE, Installed
 
 SECONDS = 900.0
 ENDS = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
-LOCATION = {"repositoryLocationName": "recsys_assets", "repositoryName": "__repository__"}
+LOCATION = {"repositoryLocationName": LOCATION_NAME, "repositoryName": "__repository__"}
 LAUNCH = """
 mutation Launch($params: ExecutionParams!) {
   launchRun(executionParams: $params) { __typename ... on LaunchRunSuccess { run { runId } }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from recsys_assets.rollout.words import LOCATION
 from recsys_assets_tests.cluster.dagster_runs import url
 from recsys_assets_tests.cluster.installed import Installed
 from recsys_assets_tests.journeys.chromium import chromium
@@ -51,6 +52,6 @@ def test_the_lineage_shows_every_room(dagster: Installed, browser: WebDriver, re
 def test_a_rooms_graph_shows_its_assets(
     dagster: Installed, browser: WebDriver, request: pytest.FixtureRequest, room: str
 ) -> None:
-    browser.get(f"{url(dagster)}/locations/recsys_assets/asset-groups/{room}")
+    browser.get(f"{url(dagster)}/locations/{LOCATION}/asset-groups/{room}")
     see(browser, ROOMS[room])
     keep(browser, request, f"kubernetes_{room}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from recsys_assets.evaluation.check_names import check_names
+from recsys_assets.rollout.words import LOCATION
 from recsys_assets_tests.journeys.chromium import chromium
 from recsys_assets_tests.journeys.dagster_api import DagsterApi
 from recsys_assets_tests.journeys.house import Story
@@ -65,7 +66,7 @@ def test_the_lineage_shows_every_room(running: DagsterApi, browser: WebDriver) -
 
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_a_rooms_graph_shows_its_assets(running: DagsterApi, browser: WebDriver, room: str) -> None:
-    browser.get(f"{running.url}/locations/recsys_assets.definitions/asset-groups/{room}")
+    browser.get(f"{running.url}/locations/{LOCATION}/asset-groups/{room}")
     see(browser, ROOMS[room])
 
 

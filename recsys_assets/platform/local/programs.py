@@ -60,7 +60,7 @@ def _stack(settings: Settings) -> list[Program]:
     python = [sys.executable, "-m"]
     # On a full machine, answering users and guarding them comes first; runs, training too, are the daemon's children.
     yielding = ["nice", "-n", "10", *python]
-    mlflow = f"sqlite:///{settings.path('mlflow', 'mlflow.db')}"
+    database = str(settings.path("mlflow", "mlflow.db"))
     artifacts = str(settings.path("mlflow", "artifacts"))
     location = ["-m", "recsys_assets.definitions"]
     dagster_home = {"DAGSTER_HOME": str(settings.dagster_home)}
@@ -85,8 +85,9 @@ def _stack(settings: Settings) -> list[Program]:
         Program(
             MLFLOW,
             [
-                *[*yielding, "mlflow", "server", "--workers", "1", "--host", host, "--port", str(serving.mlflow_port)],
-                *["--backend-store-uri", mlflow, "--artifacts-destination", artifacts],
+                *[*yielding, "recsys_assets.resources.mlflow_database", database, "--", *python, "mlflow", "server"],
+                *["--workers", "1", "--host", host, "--port", str(serving.mlflow_port)],
+                *["--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", artifacts],
             ],
             # Its job queue is ten processes more, of which we use none and which would outlive it.
             {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},

@@ -1,0 +1,83 @@
+"""Runs beside a running stack: one that was launched is dequeued, and no run writes while another does.
+
+Here: two real runs at once, one of the queue and one of a shell. Not here: the lock by itself (test_one_writer.py).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from recsys_assets import home
+from recsys_assets.resources.one_writer import exclusive
+from recsys_assets_tests.journeys.dagster_api import DagsterApi
+from recsys_assets_tests.journeys.house import JOB_SECONDS, Story, eventually
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
+DAGSTER = str(Path(sys.executable).with_name("dagster"))
+ENDS = {"SUCCESS", "FAILURE", "CANCELED"}
+
+
+def shell(story: Story, *words: str) -> subprocess.Popen[str]:
+    environment = os.environ | home.environment(story.settings)
+    return subprocess.Popen(
+        [DAGSTER, *words],
+        cwd=story.settings.home.parent,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def waiting(story: Story, run_id: str) -> bool:
+    said = [entry.user_message for entry in story.stage.instance.all_logs(run_id)]
+    return any("exposure_marks: waiting for the test" in message for message in said)
+
+
+@pytest.fixture
+def held(story: Story) -> Iterator[threading.Event]:
+    """The test itself writes `exposure_marks`, until it is released."""
+    writes, release = threading.Event(), threading.Event()
+
+    def write() -> None:
+        with exclusive(story.settings, "exposure_marks", who="the test", tell=print):
+            writes.set()
+            release.wait(JOB_SECONDS)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert writes.wait(60)
+    yield release
+    release.set()
+    thread.join()
+
+
+def test_a_launched_run_and_one_of_a_shell_wait_for_each_other_and_both_succeed(
+    story: Story, running: DagsterApi, held: threading.Event
+) -> None:
+    launched = shell(story, "job", "launch", "-w", str(WORKSPACE), "-j", "collect_feedback")
+    executed = shell(story, "job", "execute", "-m", "recsys_assets.definitions", "-j", "collect_feedback")
+    said, _ = launched.communicate(timeout=JOB_SECONDS)
+    [queued] = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", said)[:1]
+
+    def both_wait() -> set[str]:
+        ids = {run["runId"] for run in running.latest_runs() if run["jobName"] == "collect_feedback"}
+        wait = {run_id for run_id in ids if waiting(story, run_id)}
+        return wait if len(wait) >= 2 and queued in wait else set()
+
+    waited = eventually(both_wait, seconds=JOB_SECONDS, what="both runs waiting for the test")
+    held.set()
+    told, _ = executed.communicate(timeout=JOB_SECONDS)
+    assert executed.returncode == 0, told[-3_000:]
+    for run_id in waited:
+        eventually(lambda run_id=run_id: running.run(run_id)["status"] in ENDS, seconds=JOB_SECONDS, what=run_id)  # type: ignore[misc]
+    assert {running.run(run_id)["status"] for run_id in waited} == {"SUCCESS"}
