@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, runtime_checkable
 
+from recsys_assets.errors import UserFacingError
 from recsys_assets.signing import (
     ATTESTATION_SUFFIX,
     MANIFEST,
@@ -33,7 +34,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,62}")
 
 
-class StoreError(Exception):
+class StoreError(UserFacingError):
     """The store did not do it; the message says where and why. It says nothing about any bundle."""
 
 

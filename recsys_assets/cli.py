@@ -5,18 +5,18 @@ Exit codes: 0 done, 1 refused or failed, 2 wrong usage or broken configuration.
 
 from __future__ import annotations
 
-import sys
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from recsys_assets.command_line import run
 from recsys_assets.drills import cli as drills
 from recsys_assets.rollout import cli as releases
-from recsys_assets.rollout.ledger_book import LedgerUnavailable
 from recsys_assets.serving import token_cli
-from recsys_assets.settings import ConfigError, Settings, load_settings
+from recsys_assets.settings import Settings, load_settings
 
 app = typer.Typer(
     name="recsys-assets",
@@ -40,6 +40,17 @@ def demo(
     from recsys_assets.demo.play import play
 
     raise typer.Exit(play(_settings(), keep_running=keep_running))
+
+
+@app.command()
+def init() -> None:
+    """Make the home folder with its Dagster instance; print the variables that `dagster` needs, for `eval`."""
+    from recsys_assets import home
+
+    settings = _settings()
+    home.prepare(settings)
+    for name, value in home.environment(settings).items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
 
 
 @app.command()
@@ -70,13 +81,13 @@ def traffic(
     seed: Annotated[int | None, typer.Option(help="The same seed draws the same visitors.")] = None,
 ) -> None:
     """Replay users of the data set's later days against the gateway."""
-    from recsys_assets.traffic.replay import run
+    from recsys_assets.traffic import replay
     from recsys_assets.traffic.visitors import NoVisitorsError
 
     settings = _settings()
     wished = settings.traffic
     try:
-        tally = run(
+        tally = replay.run(
             settings,
             rate=rate or wished.rate,
             users=users or wished.visitors,
@@ -133,16 +144,8 @@ app.registered_commands.extend(drills.app.registered_commands)
 
 
 def main() -> None:
-    """Entry point: a broken configuration is one readable message and exit code 2, a ledger that does not answer one
-    and exit code 1, never a stack trace."""
-    try:
-        app()
-    except ConfigError as broken:
-        errors.print(str(broken), markup=False, soft_wrap=True)
-        sys.exit(2)
-    except LedgerUnavailable as away:
-        errors.print(str(away), markup=False, soft_wrap=True)
-        sys.exit(1)
+    """Entry point: what a person can mend is one message and an exit code (command_line.py)."""
+    run(app)
 
 
 if __name__ == "__main__":

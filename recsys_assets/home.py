@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from recsys_assets.settings import ConfigError, Settings
@@ -15,11 +17,35 @@ from recsys_assets.settings import ConfigError, Settings
 _CANDIDATES = (Path(__file__).parent.parent / "dagster.yaml", Path(__file__).parent / "dagster.yaml")
 
 
+class HomeUnusable(ConfigError):  # noqa: N818 - named after what happened
+    """The home folder cannot be made, or not be written to."""
+
+
 def prepare(settings: Settings) -> None:
     """Make the home folder and its Dagster instance; safe to call again, and again after an interruption.
 
     An instance that somebody else configured, such as Dagster's chart, is left as it is, and must be there.
     """
+    with _usable(settings):
+        _make(settings)
+
+
+def make_folder(settings: Settings) -> None:
+    """Make the home folder alone."""
+    with _usable(settings):
+        settings.home.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _usable(settings: Settings) -> Iterator[None]:
+    try:
+        yield
+    except OSError as refused:
+        told = f"{settings.home}: cannot be the home folder: {refused.strerror} ({refused.filename})"
+        raise HomeUnusable(f"{told}; let RECSYS_HOME name a folder that you may write to") from refused
+
+
+def _make(settings: Settings) -> None:
     dagster_home = settings.dagster_home
     if dagster_home != settings.path("dagster"):
         if not (dagster_home / "dagster.yaml").is_file():

@@ -5,6 +5,7 @@ Here: the order and the words for people. Not here: how a process is supervised 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 from recsys_assets import home
@@ -21,7 +22,7 @@ def start_everything(settings: Settings) -> Iterator[str]:
     home.adopt(settings)
     yield from (f"warning: {said}" for said in doubts(settings))
     yield f"starting on {settings.home} ..."
-    stack.start(settings)
+    stack.start(settings, waiting=_tell_waiting)
     serving = settings.serving
     base = f"http://{serving.host}"
     yield f"  Dagster   {base}:{serving.dagster_port}/asset-groups"
@@ -35,7 +36,11 @@ def stop_everything(settings: Settings) -> None:
     """Stop all processes of this home."""
     _refuse_elsewhere(settings)
     if settings.home.exists():
-        stack.stop(settings)
+        stack.stop(settings, waiting=_tell_waiting)
+
+
+def _tell_waiting() -> None:
+    sys.stderr.write("another `up` or `down` of this home is under way; waiting for it ...\n")
 
 
 def _refuse_elsewhere(settings: Settings) -> None:

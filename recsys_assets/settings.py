@@ -21,6 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from recsys_assets.attribute_names import wrong_names
 from recsys_assets.config_rules.book import contradictions
+from recsys_assets.errors import UserFacingError
 from recsys_assets.kubernetes_settings import KubernetesSettings
 from recsys_assets.records import AnalysisPlan
 from recsys_assets.store_settings import (
@@ -68,8 +69,10 @@ _RESERVED = {"home", "config_dir", "config_file", "secrets", "given_dagster_home
 _SERVICE_LINK = re.compile(r"(RECSYS[A-Z0-9_]*?)_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
 
-class ConfigError(ValueError):
+class ConfigError(UserFacingError, ValueError):
     """The configuration is broken; the message lists every error with its place."""
+
+    exit_code = 2
 
 
 class _Section(BaseModel):
@@ -426,7 +429,8 @@ def load_settings(
     raw = _read_yaml(chosen)
     stores = raw.get("stores")
     stores = stores if isinstance(stores, dict) else {}
-    errors = _unknown_variables(named_variables(stores).values())
+    place = (home or Path(os.environ.get("RECSYS_HOME") or ".recsys")).absolute()
+    errors = [*_unknown_variables(named_variables(stores).values()), *_not_a_folder(place)]
     found, missing = read_secrets(stores, os.environ, secrets)
     errors += missing
     if raw.get("platform") == "kubernetes":
@@ -435,7 +439,7 @@ def load_settings(
     reserved = sorted(_RESERVED & raw.keys())
     errors += [f"{chosen}: {name} cannot be set in the file" for name in reserved]
     values = {k: v for k, v in raw.items() if k not in reserved} | {
-        "home": (home or Path(os.environ.get("RECSYS_HOME") or ".recsys")).absolute(),
+        "home": place,
         "config_dir": chosen.absolute().parent,
         "config_file": chosen.absolute(),
         "secrets": found,
@@ -459,6 +463,15 @@ def _unknown_variables(named: Collection[str]) -> list[str]:
     return [f"environment: unknown variable {name} (known: {told})" for name in ours if not _is_service_link(name)]
 
 
+def _not_a_folder(home: Path) -> list[str]:
+    """What stands in the way of a home folder there. One that is not there yet can still be made."""
+    try:
+        at = next(place for place in (home, *home.parents) if place.exists())
+    except OSError as refused:
+        return [f"environment: RECSYS_HOME {home}: {refused.strerror}"]
+    return [] if at.is_dir() else [f"environment: RECSYS_HOME {home}: {at} is a file, not a folder"]
+
+
 def _is_service_link(name: str) -> bool:
     """Whether Kubernetes set it: in a pod, together with the address of that Service."""
     found = _SERVICE_LINK.fullmatch(name)
@@ -468,7 +481,9 @@ def _is_service_link(name: str) -> bool:
 
 def _given_dagster_home(raw: Mapping[str, Any]) -> str | None:
     """On Kubernetes the chart mounts the instance; on one machine a DAGSTER_HOME of another project is not ours."""
-    return os.environ.get("DAGSTER_HOME") or None if raw.get("platform") == "kubernetes" else None
+    given = os.environ.get("DAGSTER_HOME")
+    # Dagster takes an absolute path only.
+    return str(Path(given).absolute()) if given and raw.get("platform") == "kubernetes" else None
 
 
 def secret_variable(name: str) -> str:

@@ -17,6 +17,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Final
 
+from recsys_assets.errors import UserFacingError
+
 SIGNATURE: Final = "bundle.sig"
 MANIFEST: Final = "manifest.json"
 # What was proven of a bundle stands beside its folder, under its name and this.
@@ -29,7 +31,7 @@ _MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 
 
-class BundleRefused(Exception):  # noqa: N818
+class BundleRefused(UserFacingError):  # noqa: N818
     """A bundle that must not be loaded; the message says why and which file."""
 
 

@@ -18,13 +18,15 @@ from recsys_assets import home
 from recsys_assets.demo.meter import Reading, metered
 from recsys_assets.demo.scenes import SCENES, Claim, Scene
 from recsys_assets.demo.stage import Stage
+from recsys_assets.errors import UserFacingError
+from recsys_assets.platform.local import stack
 from recsys_assets.processes import stop_everything
 from recsys_assets.settings import Settings
 
 MARKER = ".demo"
 
 
-class NotADemoHomeError(RuntimeError):
+class NotADemoHomeError(UserFacingError, RuntimeError):
     """The home folder holds something that the demo did not put there; it is left alone."""
 
 
@@ -42,6 +44,7 @@ def play(settings: Settings, *, keep_running: bool = False) -> int:
         Console(stderr=True, highlight=False).print(str(refused), markup=False)
         return 1
     home.adopt(settings)
+    stack.require_startable(settings)
     quieten()
     stage = Stage(settings, console)
     readings: dict[str, Reading] = {}
@@ -71,6 +74,7 @@ def quieten() -> None:
 def start_afresh(settings: Settings) -> None:
     """Stop and remove what an earlier demo left in the home; refuse a home that holds anything else."""
     folder = settings.home
+    home.make_folder(settings)
     if folder.exists() and any(folder.iterdir()):
         if not (folder / MARKER).exists():
             raise NotADemoHomeError(

@@ -16,6 +16,7 @@ import httpx
 
 from recsys_assets.drills.kinds import Kind
 from recsys_assets.drills.webserver import ENDED, Webserver
+from recsys_assets.errors import UserFacingError
 from recsys_assets.rollout.ledger import OPENED, PHASES, Event, open_ledger
 from recsys_assets.settings import Settings
 
@@ -36,7 +37,7 @@ DRILL_TAG: Final = "recsys-assets/drill"
 LOOK_SECONDS: Final = 0.5
 
 
-class DrillRefused(Exception):  # noqa: N818
+class DrillRefused(UserFacingError):  # noqa: N818
     """Now is no time for a drill; the message says why."""
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from recsys_assets.drills.reading import DrillRow, drills_in, row_of
+from recsys_assets.errors import UserFacingError
 from recsys_assets.rollout.ledger import open_ledger
 from recsys_assets.rollout.metrics import LogMetrics
 from recsys_assets.settings import Settings
@@ -22,7 +23,7 @@ SETTLED_SECONDS: Final = 3.0
 _TIMES: Final = ("injected_at", "detected_at", "last_bad_answer_at")
 
 
-class DrillUnread(RuntimeError):  # noqa: N818
+class DrillUnread(UserFacingError, RuntimeError):  # noqa: N818
     """What a drill came to cannot be read."""
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import httpx
 
+from recsys_assets.errors import UserFacingError
 from recsys_assets.settings import Settings
 
 _REPOSITORY: Final = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
@@ -25,7 +26,7 @@ _BUSY: Final = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 ENDED: Final = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
 
-class DagsterAway(RuntimeError):  # noqa: N818
+class DagsterAway(UserFacingError, RuntimeError):  # noqa: N818
     """The webserver does not answer, or not as it should; the message says what it said."""
 
 

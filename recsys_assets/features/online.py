@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
+from recsys_assets.errors import UserFacingError
 from recsys_assets.store_settings import redis_address
 
 # Feast's ValueType.STRING, as its serialized entity keys (version 3) carry it.
@@ -31,7 +32,7 @@ _SCALARS: Final = ((2, "string_val", 9), (4, "int64_val", 3), (5, "double_val", 
 _LISTS: Final = ((12, "string_list_val", "StringList", 9), (15, "double_list_val", "DoubleList", 1))
 
 
-class OnlineStoreUnavailable(RuntimeError):  # noqa: N818 - the name says which rung of the ladder comes next
+class OnlineStoreUnavailable(UserFacingError, RuntimeError):  # noqa: N818 - the name says which rung of the ladder comes next
     """The online store is missing, locked, too slow or not readable; the message says which."""
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from recsys_assets.errors import UserFacingError
 from recsys_assets.notifications.signature import read_secret
 from recsys_assets.settings import ConfigError, NotifiedEvent, Settings
 
 
-class SecretUnusable(ValueError):  # noqa: N818
+class SecretUnusable(UserFacingError, ValueError):  # noqa: N818
     """The secret file cannot be used; the message names the file and what is wrong, never what is in it."""
 
 

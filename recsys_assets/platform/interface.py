@@ -11,6 +11,8 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol, runtime_checkable
 
+from recsys_assets.errors import UserFacingError
+
 Manifest = dict[str, Any]
 
 INFERENCE_SERVICE: Final = "InferenceService"
@@ -38,7 +40,7 @@ AnyVersion = Literal[Whatever.ANY]
 Expected = str | None | AnyVersion
 
 
-class PlatformError(Exception):
+class PlatformError(UserFacingError):
     """Something about one object; `kind` and `name` say which, `reason` says what."""
 
     def __init__(self, kind: str, name: str, reason: str) -> None:

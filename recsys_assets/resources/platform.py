@@ -9,6 +9,19 @@ from recsys_assets.platform.interface import ANY, AnyVersion, Expected, Manifest
 from recsys_assets.settings import Settings, load_settings
 
 
+def require_place_to_serve(context: dg.AssetExecutionContext, settings: Settings) -> None:
+    """Fail a run that would serve at its end where that cannot begin: before the training, not after it."""
+    from recsys_assets.platform.interface import PlatformError
+
+    asked = context.op_execution_context.job_def.asset_layer.executable_asset_keys
+    if dg.AssetKey("challenger_service") not in asked:
+        return
+    try:
+        PlatformResource.from_settings(settings).require_startable()
+    except PlatformError as refused:
+        raise dg.Failure(f"nothing was trained, as it could not be served: {refused}", allow_retries=False) from refused
+
+
 class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
     """Resource key `platform`. `home` and `config_file` name the settings that it is built from."""
 
@@ -29,6 +42,16 @@ class PlatformResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         from recsys_assets.platform.build import open_platform
 
         return open_platform(self.settings())
+
+    def require_startable(self) -> None:
+        """Raises where `ensure_running` would fail now for something that only a person can mend: a port, a chart."""
+        settings = self.settings()
+        if settings.platform == "kubernetes":
+            self.ensure_running()
+        else:
+            from recsys_assets.platform.local import stack
+
+            stack.require_startable(settings)
 
     def ensure_running(self, *more: str) -> None:
         """Start the core stack (supervisor, reconciler, gateway, collector), and `more` programs, where not running.

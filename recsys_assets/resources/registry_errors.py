@@ -5,8 +5,10 @@ Here: errors, free of any client. Not here: the registry (registry.py).
 
 from __future__ import annotations
 
+from recsys_assets.errors import UserFacingError
 
-class RegistryError(Exception):
+
+class RegistryError(UserFacingError):
     """The registry refused or could not answer."""
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 import dagster as dg
 from pydantic import Field
 
+from recsys_assets.errors import UserFacingError
 from recsys_assets.settings import Settings
 from recsys_assets.store_settings import S3Settings
 
@@ -31,7 +32,7 @@ _AS_POLARS_SAYS: Final = {"max_retries": 6, "retry_timeout_ms": 20_000}
 _FORGETS: Final = "delta.enableExpiredLogCleanup"
 
 
-class TableMissing(LookupError):  # noqa: N818 - a state of the world that callers expect
+class TableMissing(UserFacingError, LookupError):  # noqa: N818 - a state of the world that callers expect
     """No table of this name (or no such version of it) has been written yet."""
 
 
@@ -39,7 +40,7 @@ class TableSchemaChanged(ValueError):  # noqa: N818 - named after what happened
     """The rows do not fit the table, and some of its rows would stay as they are: the message names the columns."""
 
 
-class TablesUnavailable(OSError):  # noqa: N818 - as the platform's and the registry's
+class TablesUnavailable(UserFacingError, OSError):  # noqa: N818 - as the platform's and the registry's
     """The store of the tables does not answer, or refuses: whether a table is there is not known."""
 
 

@@ -127,6 +127,7 @@ def guard() -> None:
 
 def _desk(settings: Settings) -> Desk:
     """A desk without Dagster: a person's word needs no gate, so this one never passes."""
+    from recsys_assets import home
     from recsys_assets.platform.build import open_platform
     from recsys_assets.records import Outcome, Verdict
     from recsys_assets.resources.registry import ModelRegistryResource
@@ -134,6 +135,7 @@ def _desk(settings: Settings) -> Desk:
     from recsys_assets.rollout.ledger import open_ledger
     from recsys_assets.rollout.metrics import LogMetrics
 
+    home.make_folder(settings)
     return Desk(
         model_name=settings.model_name,
         platform=open_platform(settings),
@@ -152,7 +154,12 @@ def _desk(settings: Settings) -> Desk:
 
 
 def _name(who: str | None) -> str:
-    return getpass.getuser() if who is None else who
+    if who is not None:
+        return who
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise typer.BadParameter("the system has no name for this user: say it with --who") from None
 
 
 def _say(word: Callable[[Desk], _T]) -> _T:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from recsys_assets.errors import UserFacingError
 from recsys_assets.platform.interface import Platform
 from recsys_assets.records import Decision, ModelVersion, Verdict
 from recsys_assets.rollout.clocks import ClockMark
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from recsys_assets.rollout.route import RouteState
 
 
-class ReleaseRefused(Exception):  # noqa: N818
+class ReleaseRefused(UserFacingError):  # noqa: N818
     """The release may not be opened or changed like this; the message says why."""
 
 

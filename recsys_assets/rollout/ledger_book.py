@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from recsys_assets.errors import UserFacingError
 
-class LedgerUnavailable(OSError):  # noqa: N818 - as the platform's and the registry's
+
+class LedgerUnavailable(UserFacingError, OSError):  # noqa: N818 - as the platform's and the registry's
     """The ledger does not answer, or refuses: what happened is not known, so nothing may go on."""
 
 

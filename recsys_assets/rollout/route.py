@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from recsys_assets import visitor_id
+from recsys_assets.errors import UserFacingError
 from recsys_assets.platform.interface import (
     ANNOTATION_PREFIX,
     DESTINATION_RULE,
@@ -37,7 +38,7 @@ API_VERSION: Final = "networking.istio.io/v1"
 _T = TypeVar("_T")
 
 
-class RouteBroken(ValueError):  # noqa: N818
+class RouteBroken(UserFacingError, ValueError):  # noqa: N818
     """The route object cannot be read as a release; the message names the annotation or the field."""
 
 

@@ -15,10 +15,11 @@ import orjson
 import polars as pl
 
 from recsys_assets.columns import EXPOSURES, FEEDBACK, UTC_TIME
+from recsys_assets.errors import UserFacingError
 from recsys_assets.tail import Lines, LogFormat, read_whole
 
 
-class LogCorrupt(Exception):  # noqa: N818
+class LogCorrupt(UserFacingError):  # noqa: N818
     """A whole line of a log is not a row. Only the last line may be torn, by a writer that was killed."""
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import orjson
 
+from recsys_assets.errors import UserFacingError
 from recsys_assets.serving.event_ids import SealedIds, digest
 
 
-class FeedbackCorrupt(Exception):  # noqa: N818
+class FeedbackCorrupt(UserFacingError):  # noqa: N818
     """A whole line of the file is not an event: a person must look before anything is appended."""
 
 

@@ -20,9 +20,12 @@ Name = Annotated[str, typer.Argument(help="The client: lower case letters, digit
 
 
 def _file() -> Path:
+    from recsys_assets import home
     from recsys_assets.settings import load_settings
 
-    return load_settings().collector_tokens_file
+    settings = load_settings()
+    home.make_folder(settings)
+    return settings.collector_tokens_file
 
 
 @app.command()

@@ -18,11 +18,13 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from recsys_assets.errors import UserFacingError
+
 ANONYMOUS: Final = "anonymous"
 _PREFIX: Final = "raf_"  # so that a token which was leaked into a text can be searched for
 
 
-class TokensBroken(Exception):  # noqa: N818
+class TokensBroken(UserFacingError):  # noqa: N818
     """The file cannot be read, so nobody can be told from anybody else."""
 
 

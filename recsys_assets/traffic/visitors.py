@@ -14,9 +14,10 @@ from datetime import datetime
 import polars as pl
 
 from recsys_assets.columns import EVENT_TIME, ITEM, USER
+from recsys_assets.errors import UserFacingError
 
 
-class NoVisitorsError(LookupError):
+class NoVisitorsError(UserFacingError, LookupError):
     """Nobody in the replayed events comes after the given time."""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import dagster as dg
 
 from recsys_assets.resources.one_writer import one_writer
+from recsys_assets.resources.platform import require_place_to_serve
 from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.resources.tracking import TrackedRun, TrackingResource, attempt_of
@@ -84,6 +85,7 @@ def _training_rows(settings: Settings) -> dg.AssetsDefinition:
         from recsys_assets.training.report import feedback_metadata, rows_metadata
         from recsys_assets.training.rows import build_rows
 
+        require_place_to_serve(context, settings)
         training = settings.training
         with refusals():
             pins = pins_for(context, tables, sibling=INDEX, feedback=training.feedback.use)

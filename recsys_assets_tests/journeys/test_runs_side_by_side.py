@@ -18,9 +18,10 @@ import pytest
 from recsys_assets import home
 from recsys_assets.resources.one_writer import exclusive
 from recsys_assets_tests.journeys.dagster_api import DagsterApi
-from recsys_assets_tests.journeys.house import JOB_SECONDS, Story, eventually
+from recsys_assets_tests.journeys.house import Story
+from recsys_assets_tests.waiting import HANG_SECONDS, eventually
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow]
 WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
 DAGSTER = str(Path(sys.executable).with_name("dagster"))
 ENDS = {"SUCCESS", "FAILURE", "CANCELED"}
@@ -51,11 +52,11 @@ def held(story: Story) -> Iterator[threading.Event]:
     def write() -> None:
         with exclusive(story.settings, "exposure_marks", who="the test", tell=print):
             writes.set()
-            release.wait(JOB_SECONDS)
+            release.wait(HANG_SECONDS)
 
     thread = threading.Thread(target=write)
     thread.start()
-    assert writes.wait(60)
+    assert writes.wait(HANG_SECONDS)
     yield release
     release.set()
     thread.join()
@@ -66,7 +67,7 @@ def test_a_launched_run_and_one_of_a_shell_wait_for_each_other_and_both_succeed(
 ) -> None:
     launched = shell(story, "job", "launch", "-w", str(WORKSPACE), "-j", "collect_feedback")
     executed = shell(story, "job", "execute", "-m", "recsys_assets.definitions", "-j", "collect_feedback")
-    said, _ = launched.communicate(timeout=JOB_SECONDS)
+    said, _ = launched.communicate(timeout=HANG_SECONDS)
     [queued] = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", said)[:1]
 
     def both_wait() -> set[str]:
@@ -74,10 +75,10 @@ def test_a_launched_run_and_one_of_a_shell_wait_for_each_other_and_both_succeed(
         wait = {run_id for run_id in ids if waiting(story, run_id)}
         return wait if len(wait) >= 2 and queued in wait else set()
 
-    waited = eventually(both_wait, seconds=JOB_SECONDS, what="both runs waiting for the test")
+    waited = eventually(both_wait, what="both runs waiting for the test")
     held.set()
-    told, _ = executed.communicate(timeout=JOB_SECONDS)
+    told, _ = executed.communicate(timeout=HANG_SECONDS)
     assert executed.returncode == 0, told[-3_000:]
     for run_id in waited:
-        eventually(lambda run_id=run_id: running.run(run_id)["status"] in ENDS, seconds=JOB_SECONDS, what=run_id)  # type: ignore[misc]
+        eventually(lambda run_id=run_id: running.run(run_id)["status"] in ENDS, what=run_id)  # type: ignore[misc]
     assert {running.run(run_id)["status"] for run_id in waited} == {"SUCCESS"}

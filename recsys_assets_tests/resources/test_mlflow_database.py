@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from recsys_assets_tests.waiting import HANG_SECONDS
+
 COMES = """
 import sys
 import mlflow
@@ -36,6 +38,6 @@ def test_two_first_runs_of_a_home_make_one_database(tmp_path: Path) -> None:
         assert each.stdin is not None
         each.stdin.write("go\n")
         each.stdin.flush()
-    ends = [each.communicate(timeout=200) for each in both]
+    ends = [each.communicate(timeout=HANG_SECONDS) for each in both]
     assert [each.returncode for each in both] == [0, 0], ends
     assert [said for said, _ in ends] == ["1 []\n", "1 []\n"]

@@ -20,7 +20,7 @@ from recsys_assets.definitions import build_defs
 from recsys_assets.resources.one_writer import exclusive, one_writer
 from recsys_assets.resources.writer_locks import FileLock, LockLost, LockUnavailable
 from recsys_assets.settings import Settings
-from recsys_assets_tests.journeys.house import eventually
+from recsys_assets_tests.waiting import HANG_SECONDS, eventually
 
 HOLDS = """
 import sys
@@ -59,21 +59,21 @@ class Writer(threading.Thread):
     def run(self) -> None:
         with exclusive(self.settings, self.what, who=self.who, tell=self.told.append):
             self.writes.set()
-            assert self.release.wait(120)
+            assert self.release.wait(HANG_SECONDS)
 
 
 def test_the_second_writer_waits_and_says_for_whom(shared: Settings) -> None:
     first, second = Writer(shared, "items", "run one"), Writer(shared, "items", "run two")
     first.start()
-    assert first.writes.wait(60)
+    assert first.writes.wait(HANG_SECONDS)
     second.start()
-    eventually(lambda: second.told, seconds=60, what="a word of the second")
+    eventually(lambda: second.told, what="a word of the second")
     assert second.told[0].startswith("items: waiting for run one")
     assert not second.writes.is_set()
     first.release.set()
-    assert second.writes.wait(60)
+    assert second.writes.wait(HANG_SECONDS)
     second.release.set()
-    second.join(60)
+    second.join(HANG_SECONDS)
     assert "this run goes on" in second.told[-1]
     assert first.told == []
 
@@ -83,7 +83,7 @@ def test_two_different_things_are_written_at_once(shared: Settings) -> None:
     for each in (first, second):
         each.start()
     for each in (first, second):
-        assert each.writes.wait(60)
+        assert each.writes.wait(HANG_SECONDS)
         each.release.set()
 
 
@@ -95,10 +95,10 @@ def test_a_lock_ends_with_its_process_even_if_that_was_killed(settings: Settings
         assert holder.stdout.readline() == "held\n"
         second = Writer(settings, "items", "run two")
         second.start()
-        eventually(lambda: second.told, seconds=60, what="a word of the second")
+        eventually(lambda: second.told, what="a word of the second")
         assert second.told == [f"items: waiting for run one (process {holder.pid}), which is writing it"]
         holder.kill()
-    assert second.writes.wait(60)
+    assert second.writes.wait(HANG_SECONDS)
     second.release.set()
 
 
@@ -132,7 +132,7 @@ def test_an_asset_waits_inside_its_run_and_the_run_tells(settings: Settings) -> 
     first, results = Writer(settings, "items", "run one"), list[dg.ExecuteInProcessResult]()
     with dg.DagsterInstance.ephemeral() as instance:
         first.start()
-        assert first.writes.wait(60)
+        assert first.writes.wait(HANG_SECONDS)
         run = threading.Thread(target=lambda: results.append(dg.materialize([items], instance=instance)))
         run.start()
 
@@ -140,9 +140,9 @@ def test_an_asset_waits_inside_its_run_and_the_run_tells(settings: Settings) -> 
             logged = [entry.user_message for each in instance.get_run_ids() for entry in instance.all_logs(each)]
             return [message for message in logged if "waiting for run one" in message]
 
-        eventually(said, seconds=60, what="the run's word")
+        eventually(said, what="the run's word")
         first.release.set()
-        run.join(60)
+        run.join(HANG_SECONDS)
     [made] = results[0].asset_materializations_for_node("items")
     assert made.metadata["held"].value is True
 

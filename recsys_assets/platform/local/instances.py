@@ -6,7 +6,6 @@ Here: one service's programs. Not here: the gateway, and the loop that calls thi
 from __future__ import annotations
 
 import math
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Final
 import httpx
 
 from recsys_assets.platform.interface import Manifest, Unavailable
+from recsys_assets.platform.local.ports import is_free
 from recsys_assets.platform.local.probe import PROBE_SECONDS, Health, Memory, probe
 from recsys_assets.platform.local.programs import MODEL_PREFIX, Program, instance_name, model_program
 from recsys_assets.platform.local.routing import ServiceView
@@ -93,7 +93,7 @@ class Instances:
         serving = self._settings.serving
         ports = range(serving.model_port_first, serving.model_port_last + 1)
         return self._store.take_port(
-            uid=key[0], generation=key[1], service=name, ports=ports, usable=lambda p: port_is_free(serving.host, p)
+            uid=key[0], generation=key[1], service=name, ports=ports, usable=lambda p: is_free(serving.host, p)
         )
 
     def _probe(self, manifest: Manifest, key: Key, port: int, states: Mapping[str, ProgramState]) -> Health:
@@ -123,17 +123,6 @@ class Instances:
     def _is_up(self, service: str, key: Key, states: Mapping[str, ProgramState]) -> bool:
         state = states.get(instance_name(service, *key))
         return state is not None and state.state == "RUNNING"
-
-
-def port_is_free(host: str, port: int) -> bool:
-    """Whether one may listen there now; connections that are only being forgotten do not count."""
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((host, port))
-        except OSError:
-            return False
-    return True
 
 
 def _key(manifest: Manifest) -> Key:

@@ -6,7 +6,7 @@ Here: holding one, and asking whether somebody does. Not here: what they protect
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -23,10 +23,12 @@ def only_one(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def turn(path: Path) -> Iterator[None]:
-    """Hold this lock, after whoever came before."""
+def turn(path: Path, *, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold this lock, after whoever came before. `waiting` is called where somebody did."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
+        if not _taken(file):
+            waiting()
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

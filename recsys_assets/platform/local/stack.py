@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +21,8 @@ from recsys_assets.platform.interface import Unavailable
 from recsys_assets.platform.local import orphans, processes, surroundings
 from recsys_assets.platform.local.envoy import translate
 from recsys_assets.platform.local.gateway import Gateway, gateway_place
-from recsys_assets.platform.local.instances import port_is_free
 from recsys_assets.platform.local.locks import turn, turn_if_free
+from recsys_assets.platform.local.ports import is_free, owner
 from recsys_assets.platform.local.programs import (
     ALL,
     CONTROLLERS,
@@ -39,7 +40,7 @@ from recsys_assets.platform.local.store import is_locked
 from recsys_assets.platform.local.supervisor import Supervisor
 from recsys_assets.settings import Settings
 
-__all__ = ["ALL", "CORE", "replace_adopted", "revive", "start", "stop"]
+__all__ = ["ALL", "CORE", "replace_adopted", "require_startable", "revive", "start", "stop"]
 
 STOP_SECONDS: Final = 60.0
 REVIVAL_SECONDS: Final = 30.0
@@ -48,14 +49,15 @@ STARTS: Final = 2
 _POLL_SECONDS = 0.05
 
 
-def start(settings: Settings, programs: Sequence[str] = ALL) -> None:
+def start(settings: Settings, programs: Sequence[str] = ALL, *, waiting: Callable[[], None] = lambda: None) -> None:
     """Bring these programs up and wait until they answer. What runs already is left as it is.
 
-    Raises Unavailable naming the program and what is wrong with it.
+    Raises Unavailable naming the program and what is wrong with it. Where not all of them answer, or the start is
+    interrupted, those that it started are stopped again. `waiting` is called where another start or stop is under way.
     """
     wanted = [program(settings, name) for name in programs if has_work(settings, name)]
     _leave_to_keeper(settings)
-    with turn(_lock(settings)):
+    with turn(_lock(settings), waiting=waiting), _undone_unless_up(settings):
         supervisor = Supervisor(settings)
         if not supervisor.is_running():
             adopted = _clear(settings, supervisor, wanted)
@@ -67,6 +69,16 @@ def start(settings: Settings, programs: Sequence[str] = ALL) -> None:
             _refuse_early(settings, starting)
             supervisor.ensure(starting)
         _await(settings, supervisor, wanted)
+
+
+def require_startable(settings: Settings, programs: Sequence[str] = CORE) -> None:
+    """Raises Unavailable where `start` would refuse now: before hours of work, not after them."""
+    supervisor = Supervisor(settings)
+    if os.environ.get(processes.MARK) == f"unix://{supervisor.socket}":
+        return
+    up = _up(supervisor)
+    wanted = [program(settings, name) for name in programs if has_work(settings, name)]
+    _refuse_early(settings, [each for each in wanted if each.name not in up])
 
 
 def revive(settings: Settings) -> bool:
@@ -102,20 +114,55 @@ def replace_adopted(settings: Settings) -> None:
             orphans.forget(supervisor.folder, ended)
 
 
-def stop(settings: Settings) -> None:
+def stop(settings: Settings, *, waiting: Callable[[], None] = lambda: None) -> None:
     """End the stack, with everything that it started and all that outlived it. Nothing to stop is fine."""
-    with turn(_lock(settings)):
-        supervisor = Supervisor(settings)
-        pid = _pid(supervisor)
-        if supervisor.is_running():
-            supervisor.ask_to_stop(CONTROLLERS)
-            processes.wait_until(lambda: _have_stopped(supervisor, CONTROLLERS), seconds=STOP_SECONDS)
-            supervisor.shut_down()
-            if pid is not None:
-                processes.wait_until(lambda: not processes.is_alive(pid), seconds=STOP_SECONDS)
-        leftover = processes.marked(supervisor.socket)
-        processes.end(leftover | ({pid} if pid is not None and processes.is_alive(pid) else set()))
-        _forget(settings, supervisor)
+    with turn(_lock(settings), waiting=waiting):
+        _stop_all(settings, Supervisor(settings))
+
+
+def _stop_all(settings: Settings, supervisor: Supervisor) -> None:
+    pid = _pid(supervisor)
+    if supervisor.is_running():
+        supervisor.ask_to_stop(CONTROLLERS)
+        processes.wait_until(lambda: _have_stopped(supervisor, CONTROLLERS), seconds=STOP_SECONDS)
+        supervisor.shut_down()
+        if pid is not None:
+            processes.wait_until(lambda: not processes.is_alive(pid), seconds=STOP_SECONDS)
+    leftover = processes.marked(supervisor.socket)
+    processes.end(leftover | ({pid} if pid is not None and processes.is_alive(pid) else set()))
+    _forget(settings, supervisor)
+
+
+@contextmanager
+def _undone_unless_up(settings: Settings) -> Iterator[None]:
+    """Whatever ends a start before all answer, an interrupt too: what was not up before it is stopped again."""
+    supervisor = Supervisor(settings)
+    before = _up(supervisor)
+    try:
+        yield
+    except BaseException:
+        if not before:
+            _stop_all(settings, supervisor)
+        elif supervisor.is_running():
+            _stop_others(supervisor, before)
+        raise
+
+
+def _stop_others(supervisor: Supervisor, kept: Collection[str]) -> None:
+    """Model servers are the reconciler's to start and to stop."""
+    states = supervisor.states()
+    new = [name for name, state in states.items() if name not in kept and not name.startswith(MODEL_PREFIX)]
+    supervisor.ask_to_stop(new)
+    processes.wait_until(lambda: _have_stopped(supervisor, new), seconds=STOP_SECONDS)
+    for name in new:
+        supervisor.retire(name)
+
+
+def _up(supervisor: Supervisor) -> set[str]:
+    """What runs, or outlived a killed supervisor."""
+    if supervisor.is_running():
+        return {name for name, state in supervisor.states().items() if state.is_up}
+    return set(processes.named(supervisor.socket).values())
 
 
 def _lock(settings: Settings) -> Path:
@@ -175,9 +222,10 @@ def _refuse_early(settings: Settings, starting: Sequence[Program]) -> None:
     ports = [(p.name, p.port, p.port_setting) for p in starting if p.port is not None]
     if any(p.name == ENVOY for p in starting):
         ports.append((ENVOY, settings.serving.gateway_admin_port, "serving.gateway_admin_port"))
-    for name, port, setting in ports:
-        if not port_is_free(settings.serving.host, port):
-            raise Unavailable("program", name, f"port {port} is taken by another process; {setting} sets it")
+    taken = [each for each in ports if not is_free(settings.serving.host, each[1])]
+    told = [f"port {port} is taken by {owner(port)}; {setting} sets it" for _, port, setting in taken]
+    if taken:
+        raise Unavailable("program", taken[0][0], ", and ".join(told))
 
 
 def _need_library(name: str, why: str) -> None:
@@ -240,7 +288,9 @@ def _await(settings: Settings, supervisor: Supervisor, wanted: Sequence[Program]
                 raise _given_up(supervisor, each, "does not stay up")
         waiting = [p for p in waiting if not states[p.name].is_running or not _answers(settings, p)]
         if waiting and time.monotonic() > deadline:
-            raise _given_up(supervisor, waiting[0], f"is {states[waiting[0].name].state}, but does not answer")
+            patience = f"{settings.serving.ready_timeout_seconds:g} s (serving.ready_timeout_seconds)"
+            how = f"is {states[waiting[0].name].state}, but does not answer within {patience}"
+            raise _given_up(supervisor, waiting[0], how)
         if waiting:
             time.sleep(_POLL_SECONDS)
 
