@@ -21,7 +21,7 @@ from recsys_assets.platform.local import stack
 from recsys_assets.platform.local.locks import turn
 from recsys_assets.platform.local.programs import MLFLOW, RECONCILER
 from recsys_assets.rollout.cli import _name
-from recsys_assets.settings import Settings, load_settings
+from recsys_assets.settings import Settings
 from recsys_assets_tests.journeys import town
 from recsys_assets_tests.journeys.house import processes_of as processes
 from recsys_assets_tests.waiting import HANG_SECONDS, eventually
@@ -64,11 +64,9 @@ def refused(told: subprocess.CompletedProcess[str], code: int, *words: str) -> N
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Settings:
-    """Settings in a file, with a stack that is waited for so long only."""
+    """The town's settings, but a stack that does not answer in three seconds is given up."""
     settings = town.make_settings(tmp_path)
-    text = settings.config_file.read_text(encoding="utf-8").replace("serving:", "serving:\n  ready_timeout_seconds: 3")
-    settings.config_file.write_text(text, encoding="utf-8")
-    return load_settings(home=settings.home, config=settings.config_file)
+    return settings.model_copy(update={"serving": settings.serving.model_copy(update={"ready_timeout_seconds": 3.0})})
 
 
 @pytest.mark.parametrize("below", ["", "folder"])
@@ -144,13 +142,11 @@ def test_what_ran_before_a_start_that_failed_runs_on(quick: Settings) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_start_stops_what_it_started(quick: Settings, number: signal.Signals) -> None:
     words = [sys.executable, "-c", STARTS_MLFLOW, str(quick.home), str(quick.config_file)]
-    with turn(quick.path("mlflow", "mlflow.lock")):
-        text = quick.config_file.read_text(encoding="utf-8").replace("seconds: 3", "seconds: 600", 1)
-        quick.config_file.write_text(text, encoding="utf-8")
-        with subprocess.Popen(words, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as starter:
-            eventually(lambda: MLFLOW in stack.running(quick), what="MLflow being started")
-            starter.send_signal(number)
-            _, said = starter.communicate(timeout=HANG_SECONDS)
+    pipes = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with turn(quick.path("mlflow", "mlflow.lock")), subprocess.Popen(words, **pipes) as starter:
+        eventually(lambda: MLFLOW in stack.running(quick), what="MLflow being started")
+        starter.send_signal(number)
+        _, said = starter.communicate(timeout=HANG_SECONDS)
     assert starter.returncode == 128 + number, said
     assert "Traceback" not in said
     assert processes(quick) == []
