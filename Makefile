@@ -12,7 +12,7 @@ KILLS ?= 3200
 CLUSTER_TESTS ?= recsys_assets_tests/cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up down traffic test test-browser image cluster-binaries test-cluster lint format bench drill mutants lock clean kind-up kind-down
+.PHONY: help install install-dev demo up down traffic test test-browser image cluster-binaries test-cluster lint format bench figures figures-check drill mutants lock clean kind-up kind-down
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -78,6 +78,13 @@ format: install-dev ## let ruff format and fix
 
 bench: install-dev ## measure; results go to benchmarks/results
 	$(BIN)/python -m benchmarks.run_all
+
+figures: install-dev ## write every figure that a page shows from benchmarks/results
+	$(BIN)/python -m benchmarks.figures
+
+figures-check: install-dev ## do the pages show the results, and which results are older than the code that they measure?
+	$(BIN)/python -m benchmarks.measured
+	$(BIN)/python -m benchmarks.figures --check
 
 drill: install-dev ## kill processes at every write, then the live stack under traffic (KILLS=)
 	$(BIN)/python -m benchmarks.kill_drill --kills $(KILLS) --seed $(SEED)

@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.measured import MEASURES
+
 RESULTS = Path(__file__).parent / "results"
 MIN_REPEATS = 5
 
@@ -45,6 +47,7 @@ def write(name: str, *, command: str, figures: Figures, peers: Mapping[str, Figu
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
     result = {"name": name, "command": command, "commit": _commit(), "machine": _machine()}
+    result["measures"] = list(MEASURES.get(name, ()))
     result |= {"figures": dict(figures), "peers": {peer: dict(values) for peer, values in peers.items()}}
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     for title, values in [(name, figures), *peers.items()]:

@@ -1,4 +1,4 @@
-"""The hyper-parameters that may be searched, once: read by Optuna here and by a tuner on a cluster.
+"""The hyper-parameters that may be searched, once: Optuna searches them, and what was found is held against them.
 
 Here: names, ranges and scales. Not here: searching (tuning.py), or the defaults.
 """

@@ -29,6 +29,8 @@ from recsys_assets.resources.tables import TablesResource
 from recsys_assets.rollout.ledger import Ledger
 from recsys_assets.settings import Settings, load_settings
 from recsys_assets_tests.journeys import town
+from recsys_assets_tests.pages.plan import STORY
+from recsys_assets_tests.pages.reading import active, give, planned
 from recsys_assets_tests.waiting import HANG_SECONDS, eventually
 
 _T = TypeVar("_T")
@@ -94,12 +96,10 @@ class Story:
 
 def play(settings: Settings) -> Story:
     """Play the story from its beginning. The process must already work on the home."""
-    home.prepare(settings)
     stage = Stage(settings, Console(quiet=True))
     town.land_catalogue(settings.home)
     town.write_future(settings.home)
-    _ingest(stage, town.START, town.FIRST_AS_OF)
-    _require(stage.run_job("catalogue"))
+    town.land(settings.home, *town.days(town.START, town.FIRST_AS_OF))
     first, corrupt = _two_first_releases(settings)
     poisoned = _poisoned_day(stage, town.FIRST_AS_OF)
     _ingest(stage, town.FIRST_AS_OF, town.SECOND_AS_OF)
@@ -120,11 +120,21 @@ def _require(outcome: JobOutcome) -> None:
 
 def _two_first_releases(settings: Settings) -> tuple[Headless, Headless]:
     """A good one, and beside it one with shuffled labels in a copy of the home: a machine has more than one core."""
+    make_home, *take_in, release = recipe()
+    told = give("\n".join(["set -e", make_home, *take_in]), folder=settings.home.parent, **settings.environment())
+    assert told.returncode == 0, told.stdout[-3_000:]
     twin = load_settings(home=settings.home.with_name("twin"), config=settings.config_file)
     shutil.copytree(settings.home, twin.home)
-    good = start_headless(settings, "release", {})
+    good = _start(settings, "release", ["bash", "-c", f"{make_home}\n{release}"])
     bad = start_headless(twin, "release", {"ops": {"ranker_model": {"config": {"drill": "corrupt_labels"}}}})
     return good(), bad()
+
+
+def recipe() -> list[str]:
+    """What README gives for CI, as it is printed. It ends with the release, as the example of own data does."""
+    own, *ci = [command.text for command in planned(STORY, "README.md")]
+    assert own.partition("#")[0].strip() == ci[-1]
+    return ci
 
 
 def _poisoned_day(stage: Stage, day: date) -> Poisoned:
@@ -138,14 +148,18 @@ def _poisoned_day(stage: Stage, day: date) -> Poisoned:
 
 def start_headless(settings: Settings, job: str, run_config: Mapping[str, Any]) -> Callable[[], Headless]:
     """Start `dagster job execute` as CI would, in a folder that has nothing to do with the project; call to wait."""
-    folder = settings.home.parent
-    config, said = folder / f"{settings.home.name}-{job}.yaml", folder / f"{settings.home.name}-{job}.log"
+    config = settings.home.parent / f"{settings.home.name}-{job}.yaml"
     config.write_text(yaml.safe_dump(dict(run_config)), encoding="utf-8")
     command = [str(Path(sys.executable).with_name("dagster")), "job", "execute"]
-    command += ["-m", "recsys_assets.definitions", "-j", job, "-c", str(config)]
+    return _start(settings, job, [*command, "-m", "recsys_assets.definitions", "-j", job, "-c", str(config)])
+
+
+def _start(settings: Settings, name: str, command: list[str]) -> Callable[[], Headless]:
+    folder = settings.home.parent
+    said = folder / f"{settings.home.name}-{name}.log"
     with said.open("wb") as output:
         child = subprocess.Popen(
-            command, cwd=folder, env=os.environ | home.environment(settings), stdout=output, stderr=subprocess.STDOUT
+            command, cwd=folder, env=active(**home.environment(settings)), stdout=output, stderr=subprocess.STDOUT
         )
 
     def wait() -> Headless:

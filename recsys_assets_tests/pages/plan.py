@@ -1,7 +1,7 @@
 """Where each command of the pages is run, or why it is not.
 
-Here: a line for each kind of command. Not here: running them. A command that stands in neither list fails a test; so does
-a line here that no command fits any more.
+Here: a line for each kind of command. Not here: running them. A command in neither list fails a test; so does a line
+here that no command fits any more.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ RUN = (
     Place("docs/drills.md", r"recsys-assets (up|drill --report)", WITH_A_STACK),
     Place("docs/kubernetes.md", r"version\(\) ", WITHOUT_A_STACK),
     Place("docs/kubernetes.md", r"curl ", WITH_A_STACK),
+    Place("docs/feedback.md", r"recsys-assets collector-token ", WITHOUT_A_STACK),
     Place("docs/notifications.md", r"umask 077; python ", WITHOUT_A_STACK),
     Place("docs/people.md", r"recsys-assets ", WITHOUT_A_STACK),
     Place("docs/serving.md", r"curl ", WITH_A_STACK),
@@ -53,6 +54,8 @@ EXCUSED = (
     Place("CONTRIBUTING.md", r"apt-get ", "installs packages of the system"),
     Place("CONTRIBUTING.md", r"make (cluster-binaries|test-cluster)", "root, Go and forty minutes"),
     Place("docs/drills.md", r"recsys-assets drill slow --wait", "minutes; `benchmarks/drills.py` plays all of them"),
+    Place("docs/guard.md", r"python -m benchmarks", "a measurement of half an hour"),
+    Place("docs/state.md", r"python -m benchmarks.kill_drill", "hours; `make test` plays its short form (kills)"),
     Place("docs/kubernetes.md", r"(helm|kubectl|CODE=)", CLUSTER),
     Place("docs/kubernetes.md", r"aws |cat > recsys-|cat > trust|for identity in ", CLOUD),
     Place("docs/kubernetes.md", r"docker |mkdir -m 700 keys", IMAGES),

@@ -5,12 +5,21 @@ Here: that nothing is forgotten and no line is stale. Not here: running (the tes
 
 from __future__ import annotations
 
-from recsys_assets_tests.pages.blocks import LANGUAGES, REPOSITORY, Block, blocks, commands, of_block, of_page
+import re
+
+from recsys_assets_tests.pages.blocks import LANGUAGES, PAGES, REPOSITORY, Block, blocks, commands, of_block, of_page
 from recsys_assets_tests.pages.plan import EXCUSED, RUN
 
 
 def test_every_block_says_what_it_is() -> None:
     assert [(b.page, b.line) for b in blocks() if b.language not in LANGUAGES] == []
+
+
+def test_no_command_hides_in_an_indented_block() -> None:
+    fenced = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+    hidden = re.compile(r"^    (\$ |recsys-assets |make |dagster |python -m |curl |kubectl |helm )", re.MULTILINE)
+    for page in PAGES:
+        assert hidden.findall(fenced.sub("", (REPOSITORY / page).read_text(encoding="utf-8"))) == [], page
 
 
 def test_every_command_is_run_by_a_test_or_has_a_reason_why_not() -> None:

@@ -88,6 +88,14 @@ def test_a_persons_words_are_answered_as_the_page_shows(tmp_path: Path) -> None:
             assert [line for line in missing(command.shown, told.stdout) if line.startswith("rel-2")] == []
 
 
+def test_a_clients_token_is_given_listed_and_taken_away(tmp_path: Path) -> None:
+    three = planned(WITHOUT_A_STACK, "docs/feedback.md")
+    token, names, gone = (give(each.text, folder=tmp_path, RECSYS_HOME=str(tmp_path)) for each in three)
+    assert [each.returncode for each in (token, names, gone)] == [0, 0, 0], gone
+    assert len(token.stdout.strip()) > 40
+    assert (names.stdout, gone.stdout) == ("shop\n", "shop: revoked\n")
+
+
 def test_a_webhooks_secret_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     [command] = planned(WITHOUT_A_STACK, "docs/notifications.md")
     told = give(command.text, folder=tmp_path)

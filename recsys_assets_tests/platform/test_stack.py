@@ -170,7 +170,15 @@ def test_who_brings_supervisor_back_may_be_killed_at_it_too(settings: Settings, 
 def watchmen(settings: Settings) -> list[psutil.Process]:
     """Keepers and reconcilers that live, of whatever supervisor."""
     names = ("platform.local.keeper", "platform.local.reconciler")
-    return [p for p in processes(settings) if any(word.endswith(names) for word in p.cmdline())]
+    return [p for p in processes(settings) if any(word.endswith(names) for word in words_of(p))]
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """Its command line; nothing where it ended meanwhile."""
+    try:
+        return list(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
 
 
 def test_a_stopped_stack_stays_stopped_though_supervisor_was_killed_before(settings: Settings) -> None:
