@@ -37,6 +37,7 @@ RUN = (
     Place("README.md", r"recsys-assets (check-config|--help)", WITHOUT_A_STACK),
     Place("README.md", r'eval "\$\(recsys-assets init\)"', STORY),
     Place("README.md", r"dagster (job execute|asset materialize) ", STORY),
+    Place("docs/configuration.md", r"recsys-assets check-config", WITHOUT_A_STACK),
     Place("docs/drills.md", r"recsys-assets (up|drill --report)", WITH_A_STACK),
     Place("docs/kubernetes.md", r"version\(\) ", WITHOUT_A_STACK),
     Place("docs/kubernetes.md", r"curl ", WITH_A_STACK),

@@ -59,6 +59,17 @@ def test_the_commands_of_the_readme_say_what_it_shows(folder: Path) -> None:
         assert missing(command.shown, told.stdout) == [], told.stdout
 
 
+def test_settings_that_contradict_each_other_are_told_as_the_page_shows(folder: Path) -> None:
+    raw = yaml.load(own_config(), Loader=yaml.BaseLoader)  # noqa: S506 - texts only
+    raw["data"]["items"]["path"] = "gs://shop/items.csv"
+    raw["serving"] = {"collector_port": 8080}
+    (folder / "recsys.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    [command] = planned(WITHOUT_A_STACK, "docs/configuration.md")
+    told = give(command.text, folder=folder)
+    assert told.returncode == 2
+    assert missing(command.shown, told.stdout) == [], told.stdout
+
+
 def test_the_rows_that_the_readme_shows_are_taken_as_it_says(folder: Path) -> None:
     select = "dagster asset materialize -m recsys_assets.definitions --select"
     told = give(
