@@ -151,7 +151,7 @@ README: Final = (
     Row("returning users, through Envoy", "serving_latency", lambda r: _latency(r, "returning_users_through_envoy")),
     Row("returning users, without Envoy", "serving_latency", lambda r: _latency(r, "returning_users_direct")),
     Row(
-        "features at eight cuts, as training reads them: 3 views of 1,000,000 rows, against Feast's own join; equal values",
+        "features at eight cuts, as training reads them: 3 views of 1,000,000 rows, against Feast's join; equal values",
         "as_of_join",
         _join,
         "20x, 2x, 1.3x",

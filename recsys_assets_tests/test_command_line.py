@@ -24,6 +24,7 @@ from recsys_assets.rollout.cli import _name
 from recsys_assets.settings import Settings
 from recsys_assets_tests.journeys import town
 from recsys_assets_tests.journeys.house import processes_of as processes
+from recsys_assets_tests.platform.homes import running_programs
 from recsys_assets_tests.waiting import HANG_SECONDS, eventually
 
 COMMAND = str(Path(sys.executable).with_name("recsys-assets"))
@@ -131,10 +132,10 @@ def test_what_ran_before_a_start_that_failed_runs_on(quick: Settings) -> None:
     patient = quick.model_copy(update={"serving": quick.serving.model_copy(update={"ready_timeout_seconds": 600})})
     try:
         stack.start(patient, (RECONCILER,))
-        before = stack.running(quick)[RECONCILER].pid
+        before = running_programs(quick)[RECONCILER].pid
         with turn(quick.path("mlflow", "mlflow.lock")), pytest.raises(Unavailable, match="program/mlflow"):
             stack.start(quick, (RECONCILER, MLFLOW))
-        assert {name: state.pid for name, state in stack.running(quick).items()} == {RECONCILER: before}
+        assert {name: state.pid for name, state in running_programs(quick).items()} == {RECONCILER: before}
     finally:
         stack.stop(quick)
 
@@ -144,7 +145,7 @@ def test_an_interrupted_start_stops_what_it_started(quick: Settings, number: sig
     words = [sys.executable, "-c", STARTS_MLFLOW, str(quick.home), str(quick.config_file)]
     pipes = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with turn(quick.path("mlflow", "mlflow.lock")), subprocess.Popen(words, **pipes) as starter:
-        eventually(lambda: MLFLOW in stack.running(quick), what="MLflow being started")
+        eventually(lambda: MLFLOW in running_programs(quick), what="MLflow being started")
         starter.send_signal(number)
         _, said = starter.communicate(timeout=HANG_SECONDS)
     assert starter.returncode == 128 + number, said

@@ -13,6 +13,7 @@ from recsys_assets_tests.pages.blocks import Command
 
 WITHOUT_A_STACK = "test_without_a_stack.py"
 STORY = "journeys/house.py"
+GATEWAY = "gateway/test_serving_page.py"
 WITH_A_STACK = "journeys/test_commands_of_the_pages.py"
 CLUSTER = "needs a cluster; `make test-cluster` does the same with helm and the API (recsys_assets_tests/cluster)"
 CLOUD = "needs an account at AWS"
@@ -40,11 +41,11 @@ RUN = (
     Place("docs/configuration.md", r"recsys-assets check-config", WITHOUT_A_STACK),
     Place("docs/drills.md", r"recsys-assets (up|drill --report)", WITH_A_STACK),
     Place("docs/kubernetes.md", r"version\(\) ", WITHOUT_A_STACK),
-    Place("docs/kubernetes.md", r"curl ", WITH_A_STACK),
+    Place("docs/kubernetes.md", r"curl ", GATEWAY),
     Place("docs/feedback.md", r"recsys-assets collector-token ", WITHOUT_A_STACK),
     Place("docs/notifications.md", r"umask 077; python ", WITHOUT_A_STACK),
-    Place("docs/people.md", r"recsys-assets ", WITHOUT_A_STACK),
-    Place("docs/serving.md", r"curl ", WITH_A_STACK),
+    Place("docs/people.md", r"recsys-assets (?!status|show)", WITHOUT_A_STACK),
+    Place("docs/serving.md", r"(curl|echo '.*\| curl) ", GATEWAY),
     Place("docs/serving.md", r"python -m recsys_assets.serving.server|echo \$\?", WITH_A_STACK),
 )
 EXCUSED = (
@@ -56,6 +57,11 @@ EXCUSED = (
     Place("CONTRIBUTING.md", r"make (cluster-binaries|test-cluster)", "root, Go and forty minutes"),
     Place("docs/drills.md", r"recsys-assets drill slow --wait", "minutes; `benchmarks/drills.py` plays all of them"),
     Place("docs/guard.md", r"python -m benchmarks", "a measurement of half an hour"),
+    Place(
+        "docs/people.md",
+        r"recsys-assets (status|show) ?",
+        "shortened, of a home of three releases; rollout tests do both",
+    ),
     Place("docs/state.md", r"python -m benchmarks.kill_drill", "hours; `make test` plays its short form (kills)"),
     Place("docs/kubernetes.md", r"(helm|kubectl|CODE=)", CLUSTER),
     Place("docs/kubernetes.md", r"aws |cat > recsys-|cat > trust|for identity in ", CLOUD),
