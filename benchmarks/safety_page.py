@@ -30,6 +30,8 @@ class Row:
     told: Callable[[Figures], str]
     met: Callable[[Figures], bool]
     full: Callable[[Figures], bool] = lambda _: True
+    # The module, where it is not named as its result.
+    command: str = ""
 
 
 def number(figures: Figures, key: str) -> float:
@@ -80,6 +82,19 @@ ROWS = (
         lambda f: f"{share(f['false_rollback_share_aa'])} (to {share(f['false_rollback_share_aa_high_95'])})",
         lambda f: number(f, "false_rollback_share_aa") <= 0.01,
         lambda f: number(f, "releases_at_margin") >= 2_000,
+    ),
+    Row(
+        "R2: at most 1 % of equal models denied where each arm's machine stalls 1.5 times a canary",
+        "release_stalls",
+        lambda f: (
+            f"{share(f['false_denial_share'])} (to {share(f['false_denial_share_high_95'])}) of "
+            f"{int(number(f, 'canaries_aa_with_stalls')):,}; weight taken from "
+            f"{share(f['weight_taken_share_aa_with_stalls'])}; of 3x errors it is taken from "
+            f"{share(f['weight_taken_share_3x_errors_with_stalls'])}"
+        ),
+        lambda f: number(f, "false_denial_share_high_95") <= 0.01,
+        lambda f: number(f, "canaries_aa_with_stalls") >= 1_000,
+        command="release_simulation.stalls",
     ),
     Row(
         "R3: breach to the last canary answer, p99 at most 10 s, over 500 breaches",
@@ -205,7 +220,9 @@ ROWS = (
 def table(results: Path = RESULTS) -> str:
     """The rows in Markdown; a goal without a result file says so."""
     lines = ["| goal | measured | reached | command |", "|---|---|---|---|"]
-    lines += [f"| {row.goal} | {_told(row, results)} | `python -m benchmarks.{row.result}` |" for row in ROWS]
+    lines += [
+        f"| {row.goal} | {_told(row, results)} | `python -m benchmarks.{row.command or row.result}` |" for row in ROWS
+    ]
     return "\n".join(lines)
 
 

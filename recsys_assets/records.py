@@ -5,6 +5,7 @@ Here: values and their JSON. Not here: any decision, any clock, any client.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
@@ -93,12 +94,37 @@ class Measurement(_Record):
     unit: str = ""
 
 
+class Episode(_Record):
+    """One stretch of time, or one visitor, without which a failure that was shown would not be shown.
+
+    `count` events of the canary, named by `what`, from `began` on for `seconds`. `stalled` is what the logs of
+    stalls say of that time.
+    """
+
+    what: str
+    count: int = Field(ge=0)
+    began: AwareDatetime
+    seconds: float = Field(ge=0)
+    stalled: str = ""
+
+    @property
+    def ended(self) -> datetime:
+        return self.began + timedelta(seconds=self.seconds)
+
+    def told(self) -> str:
+        """`61 timeouts within 5 s at 22:11:07 UTC`."""
+        at = self.began.astimezone(UTC)
+        within = f"{self.count} {self.what} within {max(1, round(self.seconds))} s at {at:%H:%M:%S} UTC"
+        return f"{within}; {self.stalled}" if self.stalled else within
+
+
 class Verdict(_Record):
     """The outcome of one gate for one exact model version, with the numbers it stands on.
 
     `futile`: INCONCLUSIVE, and a PASS has become improbable. It says nothing of harm.
     `basis`: what an INCONCLUSIVE verdict was looked for in. Only in `enough` data could harm have been shown; `none`
-    means that the sources could not be read at all.
+    means that the sources could not be read at all. `episode`: what a FAIL rests on, where one stretch of time or one
+    visitor is all that it rests on.
     """
 
     check: str
@@ -108,6 +134,7 @@ class Verdict(_Record):
     measurements: tuple[Measurement, ...] = ()
     futile: bool = False
     basis: Literal["enough", "too_little", "none"] = "enough"
+    episode: Episode | None = None
 
     @property
     def passed(self) -> bool:
@@ -253,3 +280,5 @@ class Decision(_Record):
     verdicts: tuple[Verdict, ...] = ()
     # Nothing is missing but a person's approval.
     asks_approval: bool = False
+    # What the end rests on, where that is one episode.
+    episode: Episode | None = None

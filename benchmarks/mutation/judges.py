@@ -24,7 +24,8 @@ GROUPS: dict[str, dict[str, list[str]]] = {
             "phases": "guards_phases phases futility",
             "shares": "shares",
             "found_split": "shares route",
-            "denials": "denials",
+            "denials": "denials taking",
+            "taking": "taking",
         },
     ),
     "the guard": _judged(
@@ -49,10 +50,12 @@ GROUPS: dict[str, dict[str, list[str]]] = {
         {
             "evidence": "guards_verdicts analysis",
             "counting": "guards_verdicts analysis",
-            "guardrails": "guards_verdicts guardrail_limits analysis",
+            "guardrails": "guards_verdicts guardrail_limits analysis episodes",
             "analysis": "guards_verdicts analysis plan_metrics covariates",
             "shadow": "analysis",
             "outcomes": "analysis plan_metrics",
+            "episodes": "episodes",
+            "quality_episodes": "episodes",
         },
     ),
     "the statistics": _judged(

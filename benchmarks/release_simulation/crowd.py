@@ -3,12 +3,13 @@
 Here: everything drawn beforehand, so that every rule judges the same people. Not here: which arm somebody gets.
 
 Returning visitors ask several times (clusters); how much somebody clicks is a heavy-tailed trait; clicks come late,
-some too late; arrivals and clicking follow the hour; failures cluster by user; the machine stalls for both arms.
+some too late; arrivals and clicking follow the hour; failures cluster by user; the machine is slow for both arms now
+and then. Where it is asked for, each arm's own machine stands still now and then, and nearly all its requests time out.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -42,6 +43,9 @@ class Traffic:
     # Of the trait that stays with a visitor; the rest is the day's mood. Sets how much history tells of the outcome.
     lasting_shape: float = 1.2
     mood_shape: float = 3.0
+    # Of each arm's own machine, on average in all of the time; and how long one lasts, evenly drawn.
+    stalls: float = 0.0
+    stall_seconds: tuple[float, float] = (1.0, 20.0)
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,19 @@ class Crowd:
     spared: Floats
     before_answers: Ints
     before_clicks: Ints
+    # Whether each request comes while the canary's machine, or stable's, stands still.
+    canary_stalls: NDArray[np.bool_]
+    stable_stalls: NDArray[np.bool_]
+
+    def timed_out(self, canary: NDArray[np.bool_], of: slice) -> NDArray[np.bool_]:
+        """One in twenty comes through all the same."""
+        stalls = np.where(canary, self.canary_stalls[of], self.stable_stalls[of])
+        out: NDArray[np.bool_] = stalls & (self.fails[of] < 0.95)
+        return out
 
     def failed(self, canary: NDArray[np.bool_], of: slice, truth: Truth) -> NDArray[np.bool_]:
         rate = self.error_rate[self.visitor[of]] * np.where(canary, truth.errors, 1.0)
-        failed: NDArray[np.bool_] = self.fails[of] < rate
+        failed: NDArray[np.bool_] = (self.fails[of] < rate) | self.timed_out(canary, of)
         return failed
 
 
@@ -107,7 +120,7 @@ def draw(traffic: Traffic, rng: np.random.Generator) -> Crowd:
     ms = rng.lognormal(np.log(15.0), 0.5, m)
     for stall in rng.uniform(0, traffic.seconds, 3):
         ms[(at >= stall) & (at < stall + 20)] *= 3.0
-    return Crowd(
+    crowd = Crowd(
         traffic=traffic,
         hash=rng.random(n),
         first_at=first_at,
@@ -124,7 +137,19 @@ def draw(traffic: Traffic, rng: np.random.Generator) -> Crowd:
         spared=spared,
         before_answers=answers,
         before_clicks=np.minimum(rng.poisson(0.45 * lasting * answers), 3 * answers),
+        canary_stalls=np.zeros(m, dtype=bool),
+        stable_stalls=np.zeros(m, dtype=bool),
     )
+    # Drawn last: without stalls the same seed gives the same people as with them.
+    return replace(crowd, canary_stalls=_stalls(traffic, at, rng), stable_stalls=_stalls(traffic, at, rng))
+
+
+def _stalls(traffic: Traffic, at: Floats, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Which requests come while one machine stands still."""
+    meets = np.zeros(len(at), dtype=bool)
+    for began in rng.uniform(0, traffic.seconds, rng.poisson(traffic.stalls)):
+        meets |= (at >= began) & (at < began + rng.uniform(*traffic.stall_seconds))
+    return meets
 
 
 def _arrivals(traffic: Traffic, n: int, rng: np.random.Generator) -> Floats:

@@ -17,7 +17,9 @@ from benchmarks.release_simulation.release import Ended
 from recsys_assets.rollout.evidence import ERRORS
 
 Flat = dict[str, float | int]
-ENDINGS = ("champion", "harm", "futile", "undecided")
+ENDINGS = ("champion", "harm", "episode", "futile", "undecided")
+# The weight was taken for a failure that was shown; the digest is denied for harm only.
+TAKEN = ("harm", "episode")
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,13 @@ def headline(results: dict[str, Sequence[Result]]) -> Flat:
     """The figures that goals R1 and R2 ask for."""
     margin, aa, errors = results["at_margin"], results["aa"], results["3x_errors"]
     promoted = sum(r.ended.ending == "champion" for r in margin)
-    rolled_back = sum(r.ended.ending == "harm" for r in aa)
-    caught = sum(r.ended.ending == "harm" and ERRORS in r.ended.checks for r in errors)
+    rolled_back = sum(r.ended.ending in TAKEN for r in aa)
+    caught = sum(r.ended.ending in TAKEN and ERRORS in r.ended.checks for r in errors)
     passed = sum(r.ended.ending == "champion" for r in aa)
     figures: Flat = {"releases_at_margin": len(margin), "promoted_at_margin": promoted}
     figures |= share("promoted_share_at_margin", promoted, len(margin))
     figures |= share("false_rollback_share_aa", rolled_back, len(aa))
+    figures |= share("false_denial_share_aa", sum(r.ended.ending == "harm" for r in aa), len(aa))
     figures |= share("caught_share_3x_errors", caught, len(errors))
     figures |= share("let_through_share_3x_errors", sum(r.ended.ending == "champion" for r in errors), len(errors))
     figures["expected_sample_over_fixed"] = _ratio([r.ended.visitors for r in aa], [r.fixed for r in aa])

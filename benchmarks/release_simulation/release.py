@@ -52,15 +52,19 @@ PLAN = AnalysisPlan(
 Seen = Callable[[Decision, RouteState], None]
 
 
+Ending = Literal["champion", "harm", "episode", "futile", "undecided"]
+
+
 @dataclass(frozen=True)
 class Ended:
-    """How a release ended. `ending`: champion, harm (shown, of `checks`), futile, undecided (by the deadline).
+    """How a release ended. `ending`: champion, harm (shown, of `checks`: the digest is denied), episode (shown, of
+    `checks`, but by one episode: it is not), futile, undecided (by the deadline).
 
     `visitors` and `seconds` up to the decision on quality: the last step passed, or the canary's weight was taken;
     `requests` and `exposed` (distinct visitors who got a canary answer) up to then, too.
     """
 
-    ending: Literal["champion", "harm", "futile", "undecided"]
+    ending: Ending
     checks: tuple[str, ...]
     visitors: int
     seconds: float
@@ -136,12 +140,14 @@ def _at_decision(decision: Decision, rows: Rows, clock: Clock) -> dict[str, Any]
     return {"visitors": visitors, "seconds": clock.seconds, "requests": asked, "exposed": exposed}
 
 
-def _ending(decision: Decision) -> tuple[Literal["champion", "harm", "futile", "undecided"], tuple[str, ...]]:
+def _ending(decision: Decision) -> tuple[Ending, tuple[str, ...]]:
     if decision.phase is Phase.CHAMPION:
         return "champion", ()
     failed = tuple(sorted(v.check for v in decision.verdicts if v.outcome is Outcome.FAIL))
     if decision.phase is Phase.ROLLED_BACK and failed:
         return "harm", failed
+    if decision.episode is not None:
+        return "episode", failed
     return ("futile" if any(v.futile for v in decision.verdicts) else "undecided"), ()
 
 

@@ -5,6 +5,7 @@ Here: a MetricsSource that shows what would stand in the logs by now. Not here: 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -13,6 +14,7 @@ import polars as pl
 from benchmarks.release_simulation.crowd import TOP_K, Crowd, Floats, Truth, texts
 from recsys_assets.columns import EXPOSURES, FEEDBACK, GATEWAY_REQUESTS, UTC_TIME
 from recsys_assets.rollout.outcomes import Logs
+from recsys_assets.stalls import Stall
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 BEGINS = 5.0  # the canary's first second on the fake clock; people come from 0 on
@@ -56,7 +58,7 @@ class Rows:
         canary = crowd.hash[crowd.visitor[of]] < share
         failed = crowd.failed(canary, of, self.truth)
         self.canary[of], self._answered[of] = canary, ~failed
-        rows = self._rows(of, canary, failed)
+        rows = self._rows(of, canary, failed, crowd.timed_out(canary, of))
         logged = ~failed & ~crowd.unlogged[of]
         self._gateway = pl.concat([self._gateway, rows.select(GATEWAY_REQUESTS.names())])
         exposures = rows.filter(pl.Series(logged)).with_columns(
@@ -70,7 +72,7 @@ class Rows:
         self._receive(until)
         self.until = until
 
-    def _rows(self, of: slice, canary: np.ndarray, failed: np.ndarray) -> pl.DataFrame:
+    def _rows(self, of: slice, canary: np.ndarray, failed: np.ndarray, timed_out: np.ndarray) -> pl.DataFrame:
         crowd = self.crowd
         version = np.where(canary, CANARY, STABLE)
         rung = np.where(crowd.lower[of], "no_online_store", "full")
@@ -82,7 +84,7 @@ class Rows:
                 "visitor_id": self._visitors.gather(crowd.visitor[of]),
                 "variant": np.where(canary, "canary", "stable"),
                 "cluster": version,
-                "status": np.where(failed, 503, 200),
+                "status": np.where(timed_out, 504, np.where(failed, 503, 200)),
                 "duration_ms": crowd.ms[of],
                 "model_version": version,
                 "rung": rung,
@@ -141,6 +143,9 @@ class Rows:
 
     def logs(self, since: datetime) -> Logs:
         return Logs(exposures=self._exposures, feedback=self._feedback, gateway=self._gateway)
+
+    def stalls(self, since: datetime) -> Sequence[Stall]:
+        return ()
 
     def gateway_only(self, since: datetime) -> Logs:
         return Logs(exposures=None, feedback=None, gateway=self._gateway)

@@ -74,6 +74,8 @@ def _data(row: Event, event: NotifiedEvent, opening: Mapping[str, Any], ui_url: 
         "champion": row.body.get("champion", opening.get("champion")),
         "by": row.actor,
         "why": why,
+        "digest_denied": event == "rolled_back" and not (row.body.get("model") or {}).get("drill"),
+        "episode": row.body.get("episode"),
         "canary_weight_bp": row.body.get("weight_bp", 0),
         "verdicts": [
             {"check": v["check"], "outcome": v["outcome"], "reason": v["reason"]} for v in row.body.get("verdicts", [])

@@ -95,6 +95,7 @@ def _body(release: Release, made: Move) -> dict[str, Any]:
         "weight_bp": made.weight_bp,
         "action": made.action,
         "reason": made.reason,
+        **({} if made.episode is None else {"episode": made.episode.model_dump(mode="json")}),
     }
 
 

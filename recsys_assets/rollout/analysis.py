@@ -15,10 +15,12 @@ from dataclasses import replace
 from recsys_assets.records import Measurement, MetricPlan, Outcome, Verdict
 from recsys_assets.rollout.counting import counted, sample_ratio
 from recsys_assets.rollout.covariates import known_before
+from recsys_assets.rollout.episodes import with_stalls
 from recsys_assets.rollout.evidence import QUALITY, unreadable, verdict
 from recsys_assets.rollout.guardrails import degraded, guard_verdicts, stable_health
 from recsys_assets.rollout.metric_quality import MetricJudged, judge_metric, quality_path
 from recsys_assets.rollout.outcomes import Logs, Outcomes, Scope, gateway_requests, visitor_outcomes
+from recsys_assets.rollout.quality_episodes import resting
 
 __all__ = ["judge", "quality", "quality_path"]
 
@@ -54,7 +56,10 @@ def quality(logs: Logs, scope: Scope, outcomes: Outcomes) -> Verdict:
     unproven = [one for one in judged if one.outcome is not Outcome.PASS]
     said = "; ".join(one.reason for one in failed or unproven or judged)
     if failed:
-        return verdict(QUALITY, scope, Outcome.FAIL, said, *numbers)
+        found = verdict(QUALITY, scope, Outcome.FAIL, said, *numbers)
+        # One metric that is shown to be worse beyond one episode is enough.
+        episode = None if any(one.episode is None for one in failed) else failed[0].episode
+        return found.model_copy(update={"episode": with_stalls(episode, scope.stalls)})
     if unproven:
         found = verdict(QUALITY, scope, Outcome.INCONCLUSIVE, said, *numbers)
         too_little = any(one.too_little for one in judged)
@@ -64,7 +69,9 @@ def quality(logs: Logs, scope: Scope, outcomes: Outcomes) -> Verdict:
 
 
 def _judged(logs: Logs, scope: Scope, metric: MetricPlan, outcomes: Outcomes) -> MetricJudged:
-    return judge_metric(scope, metric, with_history(logs, scope, metric, outcomes))
+    seen = with_history(logs, scope, metric, outcomes)
+    found = judge_metric(scope, metric, seen)
+    return replace(found, episode=resting(scope, metric, seen)) if found.outcome is Outcome.FAIL else found
 
 
 def with_history(logs: Logs, scope: Scope, metric: MetricPlan, outcomes: Outcomes) -> Outcomes:

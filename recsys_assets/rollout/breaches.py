@@ -11,19 +11,20 @@ however long a release takes, looking at each moment afresh costs a good canary 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
 import polars as pl
 
-from recsys_assets.records import Decision, Outcome, Phase, Verdict
+from recsys_assets.records import Decision, Episode, Outcome, Phase, Verdict
 from recsys_assets.rollout.analysis import quality
-from recsys_assets.rollout.evidence import GUARDRAILS, STABLE
+from recsys_assets.rollout.evidence import GUARDRAILS, STABLE, answered_lately
 from recsys_assets.rollout.guardrails import degraded, errors, guard_verdicts, stable_health
 from recsys_assets.rollout.outcomes import ALL_BP, Logs, Scope, WeightSince, gateway_requests, visitor_outcomes
 from recsys_assets.rollout.route import RouteState, lease_is_over, planned_split
+from recsys_assets.rollout.taking import Taken, weight_taken
 
 EPOCH_SECONDS: Final = 30.0
 # A breach of a minute is no close call; what these tests may cost good canaries is a small part of what the others may.
@@ -50,23 +51,34 @@ def full_verdicts(logs: Logs, scope: Scope) -> tuple[Verdict, ...]:
 
 
 def judge_breach(
-    state: RouteState, verdicts: tuple[Verdict, ...], *, stable_ready: bool, now: datetime
+    state: RouteState,
+    verdicts: tuple[Verdict, ...],
+    *,
+    stable_ready: bool,
+    now: datetime,
+    earlier: Sequence[Episode] = (),
 ) -> Decision | None:
-    """Roll back at a breach; hold at an expired lease, which is nobody's verdict on the model; else nothing.
+    """Take the weight at a breach, and at an expired lease, which is nobody's verdict on the model; else nothing.
 
     No data is no breach: the lease takes the weight when nobody can judge any more. A verdict on another version says
-    nothing about this one.
+    nothing about this one. taking.py says what a breach means for the digest; `earlier` are the episodes that ended its
+    earlier releases.
     """
     failed = [v for v in verdicts if v.outcome is Outcome.FAIL and v.model_version == state.version]
     against = [v for v in failed if v.check in GUARDRAILS]
     if not against and not lease_is_over(state, now):
         return None
-    why = "; ".join(f"{v.check} FAIL: {v.reason}" for v in against) or (
-        f"nobody looked after it since the lease ran out at {state.lease.isoformat(timespec='seconds')}"
-    )
-    if not stable_ready or any(v.check == STABLE for v in failed):
-        return _decision(state, "pause", state.phase, f"frozen, call a person: stable is broken too; {why}", verdicts)
-    return _decision(state, "roll_back", Phase.ROLLED_BACK if against else Phase.HELD, why, verdicts)
+    lease = f"nobody looked after it since the lease ran out at {state.lease.isoformat(timespec='seconds')}"
+    taken = weight_taken(state.release.model, against, earlier=earlier) if against else Taken(Phase.HELD, lease, None)
+    broken = [v for v in failed if v.check == STABLE]
+    gone = not stable_ready and not answered_lately(verdicts)
+    if gone or any(v.episode is None for v in broken):
+        why = f"frozen, call a person: stable is broken too; {taken.reason}"
+        return _decision(state, "pause", state.phase, why, verdicts)
+    if broken or not stable_ready:
+        return None  # stable stalls just now, and may not get all users; nobody is called for what may be over at once
+    decision = _decision(state, "roll_back", taken.phase, taken.reason, verdicts)
+    return decision.model_copy(update={"episode": taken.episode})
 
 
 def epochs(scope: Scope) -> list[Scope]:

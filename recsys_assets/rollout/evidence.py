@@ -5,6 +5,9 @@ Here: shared words and the rule "no data is not zero". Not here: any judgement o
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, Literal
 
@@ -26,6 +29,10 @@ ALL_CHECKS: Final = (*GUARDRAILS, RATIO, COUNTED, STABLE)
 
 # Below this many visitors nothing asymptotic is said.
 BURN_IN: Final = 50
+# Stable that answered within so many seconds stalls, and is not known to be gone. What may be over at once is no reason
+# to call a person.
+STALL_SECONDS: Final = 10.0
+LAST_ANSWER: Final = "seconds_since_stable_answered"
 # A source whose newest row is older than this, or than the lease where that is longer, is stale.
 STALE_SECONDS: Final = 30.0
 
@@ -52,6 +59,21 @@ def unreadable(logs: Logs, scope: Scope, *needed: Source) -> str:
         if (age := (scope.now - max(newest, scope.weights[-1].since)).total_seconds()) > limit:
             return f"the gateway's newest {arm} request is {age:.0f} s old"
     return ""
+
+
+def answered_lately(verdicts: Sequence[Verdict]) -> bool:
+    """Whether stable is known to have answered within STALL_SECONDS, though it is not ready or fails just now."""
+    numbers = [m for v in verdicts if v.check == STABLE for m in v.measurements if m.name == LAST_ANSWER]
+    return any(number.value is not None and number.value <= STALL_SECONDS for number in numbers)
+
+
+def milder(scope: Scope) -> Scope:
+    """The same scope at the square root of alpha: half of the evidence, on the log scale.
+
+    Asked of what is left of a failure that was shown at alpha once an episode is left out (episodes.py). The weight is
+    taken at the first look that shows the failure, so whatever is left then shows it less than that.
+    """
+    return replace(scope, plan=scope.plan.model_copy(update={"alpha": math.sqrt(scope.plan.alpha)}))
 
 
 def verdict(check: str, scope: Scope, outcome: Outcome, reason: str, *numbers: Measurement) -> Verdict:

@@ -12,7 +12,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,15 +26,16 @@ from recsys_assets.platform.interface import (
     PlatformError,
 )
 from recsys_assets.program_log import start_logging
-from recsys_assets.records import Decision, Phase, Verdict
+from recsys_assets.records import Decision, Episode, Phase, Verdict
 from recsys_assets.rollout.act import move, read_state
 from recsys_assets.rollout.breaches import full_verdicts, gateway_verdicts, judge_breach
 from recsys_assets.rollout.guarding import Beat, guard_lock
-from recsys_assets.rollout.ledger import FROZEN, Ledger, open_ledger
+from recsys_assets.rollout.ledger import FROZEN, Ledger, LedgerUnavailable, open_ledger
 from recsys_assets.rollout.metrics import LogMetrics, MetricsSource
 from recsys_assets.rollout.outcomes import Scope
 from recsys_assets.rollout.route import RouteBroken, RouteState, planned_split, stable_service
 from recsys_assets.rollout.shares import overexposed
+from recsys_assets.stalls import Beats, StallLog
 
 __all__ = ["Post", "judge_breach", "main", "run", "watch"]
 
@@ -103,7 +104,21 @@ def _act(post: Post, state: RouteState, decision: Decision, now: datetime) -> De
 
 
 def _judged(post: Post, state: RouteState, verdicts: tuple[Verdict, ...], now: datetime) -> Decision | None:
-    return judge_breach(state, verdicts, stable_ready=_ready(post, state), now=now)
+    ready = _ready(post, state)
+    decision = judge_breach(state, verdicts, stable_ready=ready, now=now)
+    if decision is None or decision.episode is None:
+        return decision
+    return judge_breach(state, verdicts, stable_ready=ready, now=now, earlier=_earlier_episodes(post, state))
+
+
+def _earlier_episodes(post: Post, state: RouteState) -> Sequence[Episode]:
+    """Those that ended earlier releases of this digest. A ledger that does not answer keeps no weight where it is: its
+    own rows deny the digest later (denials.py)."""
+    try:
+        return post.ledger.episodes(state.release.model.bundle_digest)
+    except LedgerUnavailable as broken:
+        log.error("earlier episodes are not known: %s", broken)
+        return ()
 
 
 def _gateway(post: Post, state: RouteState, now: datetime) -> tuple[Verdict, ...]:
@@ -132,6 +147,7 @@ def _scope(post: Post, state: RouteState, now: datetime) -> Scope:
         weights=state.weights,
         top_k=post.top_k,
         now=now,
+        stalls=() if not state.weights else post.metrics.stalls(state.weights[0].since),
     )
 
 
@@ -156,10 +172,14 @@ def _call_a_person(post: Post, state: RouteState, decision: Decision, now: datet
         log.critical("%s: %s", release_id, decision.reason)
 
 
-def run(post: Post, beat: Beat, *, interval_seconds: float, stop: threading.Event) -> None:
-    """Look until stopped. What does not answer or cannot be read is told once and looked at again."""
+def run(post: Post, beat: Beat, *, interval_seconds: float, stop: threading.Event, beats: Beats | None = None) -> None:
+    """Look until stopped. What does not answer or cannot be read is told once and looked at again.
+
+    A look may take long; a rest that took longer than it should was a stall of this machine, and is noted.
+    """
     told, full_from = "", 0.0
-    while not stop.wait(interval_seconds):
+    beats = beats or Beats(StallLog(None, ACTOR))
+    while not beats.rest(stop.wait, interval_seconds):
         began = time.monotonic()
         full = began >= full_from
         try:
@@ -197,7 +217,13 @@ def main(argv: list[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     log.info("guarding %s below %s", settings.model_name, settings.home)
-    run(post, Beat(guard_lock(settings)), interval_seconds=settings.rollout.guard_interval_seconds, stop=stop)
+    run(
+        post,
+        Beat(guard_lock(settings)),
+        interval_seconds=settings.rollout.guard_interval_seconds,
+        stop=stop,
+        beats=Beats(StallLog(settings.home, ACTOR)),
+    )
 
 
 if __name__ == "__main__":

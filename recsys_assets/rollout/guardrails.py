@@ -6,14 +6,28 @@ Here: verdicts from counts at the gateway, PASS and FAIL only when shown. Not he
 from __future__ import annotations
 
 import math
-from datetime import timedelta
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 import polars as pl
 
 from recsys_assets.columns import EXPOSURES
-from recsys_assets.records import LatencyLimit, Measurement, Outcome, Verdict
-from recsys_assets.rollout.evidence import DEGRADED, ERRORS, LATENCY, STABLE, Source, unreadable, verdict
+from recsys_assets.records import Episode, LatencyLimit, Measurement, Outcome, Verdict
+from recsys_assets.rollout.episodes import errors_named, rests_on, with_stalls
+from recsys_assets.rollout.evidence import (
+    DEGRADED,
+    ERRORS,
+    LAST_ANSWER,
+    LATENCY,
+    STABLE,
+    STALL_SECONDS,
+    Source,
+    milder,
+    unreadable,
+    verdict,
+)
 from recsys_assets.rollout.outcomes import FULL_RUNG, Logs, Scope, lower_rung
 from recsys_assets.rollout.relative_rates import Counts, design_effect, ratio_evidence
 from recsys_assets.rollout.sequential import difference_bounds, rate_bounds
@@ -44,11 +58,36 @@ def guard_verdicts(logs: Logs, scope: Scope, requests: pl.DataFrame) -> tuple[Ve
 def errors(logs: Logs, scope: Scope, requests: pl.DataFrame) -> Verdict:
     """Share of failed requests at the gateway: canary may exceed stable by at most `max_error_rate_increase`, and be
     at most `max_error_rate_ratio` times stable's; either limit shown to be broken is a FAIL."""
+    found = _errors(logs, scope, requests)
+    fewer = MIN_CANARY_FAILURES // 2
+
+    def again(left: pl.DataFrame) -> Verdict:
+        return _errors(logs, milder(scope), left, at_least=fewer)
+
+    return _resting(found, scope, requests, "failed", again, errors_named)
+
+
+def _errors(logs: Logs, scope: Scope, requests: pl.DataFrame, *, at_least: int = MIN_CANARY_FAILURES) -> Verdict:
     found = _rates(ERRORS, "error_rate", logs, scope, requests, "failed", scope.plan.max_error_rate_increase)
-    return _with_ratio(found, scope, requests) if found.measurements else found
+    return _with_ratio(found, scope, requests, at_least) if found.measurements else found
 
 
-def _with_ratio(found: Verdict, scope: Scope, requests: pl.DataFrame) -> Verdict:
+def _resting(
+    found: Verdict,
+    scope: Scope,
+    rows: pl.DataFrame,
+    column: str,
+    again: Callable[[pl.DataFrame], Verdict],
+    name: Callable[[pl.DataFrame], str],
+) -> Verdict:
+    """A FAIL with the one episode that it rests on, if it does. It stays a FAIL: that takes the weight."""
+    if found.outcome is not Outcome.FAIL:
+        return found
+    episode = rests_on(rows, column, lambda left: again(left).outcome is Outcome.FAIL, name)
+    return found.model_copy(update={"episode": with_stalls(episode, scope.stalls)})
+
+
+def _with_ratio(found: Verdict, scope: Scope, requests: pl.DataFrame, at_least: int) -> Verdict:
     """FAIL where the ratio is shown to be broken; no PASS while it is half-way to that, on the scale of evidence."""
     limit = scope.plan.max_error_rate_ratio
     (canary, _), (stable, _), design = _arms(requests, "failed")
@@ -60,10 +99,10 @@ def _with_ratio(found: Verdict, scope: Scope, requests: pl.DataFrame) -> Verdict
     found = found.model_copy(update={"measurements": (*found.measurements, number)})
     if canary[0] / canary[1] - stable[0] / stable[1] < MIN_RATE_INCREASE:
         return found
-    if canary[0] >= MIN_CANARY_FAILURES and evidence >= shown:
+    if canary[0] >= at_least and evidence >= shown:
         why = f"more than {limit:g} times stable's rate: {found.reason}"
         return found.model_copy(update={"outcome": Outcome.FAIL, "reason": why})
-    leans = canary[0] >= MIN_CANARY_FAILURES / 2 and evidence >= shown / 2
+    leans = canary[0] >= at_least / 2 and evidence >= shown / 2
     if leans and found.outcome is Outcome.PASS:
         why = f"perhaps more than {limit:g} times stable's rate: {found.reason}"
         return found.model_copy(update={"outcome": Outcome.INCONCLUSIVE, "reason": why})
@@ -83,16 +122,27 @@ def latency(logs: Logs, scope: Scope, requests: pl.DataFrame) -> Verdict:
     if why := unreadable(logs, scope):
         return verdict(LATENCY, scope, Outcome.INCONCLUSIVE, why)
     limits = (LatencyLimit(quantile=1 - TAIL, max_ratio=scope.plan.max_p99_ratio), *scope.plan.latency_limits)
-    found = [_slower(answered, scope, limit, scope.plan.alpha / len(limits)) for limit in limits]
-    outcomes = [outcome for outcome, _, _ in found]
-    worst = next(o for o in (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS) if o in outcomes)
-    said = "; ".join(reason for outcome, reason, _ in found if outcome is worst)
-    return verdict(LATENCY, scope, worst, said, *(number for _, _, numbers in found for number in numbers))
+    judged = [_slower(answered, scope, limit, len(limits)) for limit in limits]
+    worst = next(o for o in (Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.PASS) if any(j.outcome is o for j in judged))
+    telling = [one for one in judged if one.outcome is worst]
+    said = "; ".join(one.reason for one in telling)
+    found = verdict(LATENCY, scope, worst, said, *(number for one in judged for number in one.numbers))
+    # One limit that is shown to be broken beyond one episode is enough.
+    episode = None if any(one.episode is None for one in telling) else telling[0].episode
+    return found.model_copy(update={"episode": with_stalls(episode, scope.stalls)})
 
 
-def _slower(
-    answered: pl.DataFrame, scope: Scope, limit: LatencyLimit, alpha: float
-) -> tuple[Outcome, str, tuple[Measurement, ...]]:
+@dataclass(frozen=True)
+class _Quantile:
+    """What one limit of latency says, and the one episode that a FAIL rests on, if it does."""
+
+    outcome: Outcome
+    reason: str
+    numbers: tuple[Measurement, ...] = ()
+    episode: Episode | None = None
+
+
+def _slower(answered: pl.DataFrame, scope: Scope, limit: LatencyLimit, among: int) -> _Quantile:
     name, tail = f"p{limit.quantile * 100:g}", 1.0 - limit.quantile
     stable_ms = answered.filter(pl.col("variant") == "stable")["duration_ms"]
     canary_ms = answered.filter(pl.col("variant") == "canary")["duration_ms"]
@@ -100,11 +150,11 @@ def _slower(
     few = max(MIN_TAIL_SAMPLES, MIN_BEYOND / tail)
     if quantile is None or stable_ms.len() < few or canary_ms.is_empty():
         why = f"{canary_ms.len()} canary and {stable_ms.len()} stable answers are too few for {name}"
-        return Outcome.INCONCLUSIVE, why, ()
+        return _Quantile(Outcome.INCONCLUSIVE, why)
     slow_from = max(quantile * limit.max_ratio, LATENCY_FLOOR_MS)
     rows = answered.with_columns(slow=pl.col("duration_ms") > slow_from)
     (canary, canary_alone), (stable, stable_alone), _ = _arms(rows, "slow")
-    low, high = difference_bounds(canary_alone, stable_alone, alpha)
+    low, high = difference_bounds(canary_alone, stable_alone, scope.plan.alpha / among)
     expected = tail - stable[0] / stable[1]
     numbers = (
         _percentile(f"{name}_canary_ms", canary_ms, limit.quantile),
@@ -121,8 +171,16 @@ def _slower(
     said = f"{canary[0]:.0f} of {canary[1]:.0f} canary answers took more than {slow_from:.0f} ms"
     said += f" (stable's {name} is {quantile:.0f} ms)"
     if low > expected:
-        return Outcome.FAIL, said, numbers
-    return (Outcome.PASS if high < expected + TOLERATED_EXCESS else Outcome.INCONCLUSIVE), said, numbers
+        alpha = milder(scope).plan.alpha / among
+        episode = rests_on(rows, "slow", lambda left: _still_slower(left, tail, alpha), lambda _: "slow answers")
+        return _Quantile(Outcome.FAIL, said, numbers, episode)
+    return _Quantile(Outcome.PASS if high < expected + TOLERATED_EXCESS else Outcome.INCONCLUSIVE, said, numbers)
+
+
+def _still_slower(left: pl.DataFrame, tail: float, alpha: float) -> bool:
+    """Whether the share of slow answers is shown to exceed the tail by these rows alone, at the limit of all rows."""
+    (_, canary_alone), (stable, stable_alone), _ = _arms(left, "slow")
+    return stable[1] > 0 and difference_bounds(canary_alone, stable_alone, alpha)[0] > tail - stable[0] / stable[1]
 
 
 def degraded(logs: Logs, scope: Scope, requests: pl.DataFrame) -> Verdict:
@@ -135,11 +193,22 @@ def degraded(logs: Logs, scope: Scope, requests: pl.DataFrame) -> Verdict:
         lower=((pl.col("rung") != FULL_RUNG) & ~pl.col("unknown").fill_null(False)) | pl.col("empty").fill_null(False)
     )
     limit = scope.plan.max_degraded_rate_increase
-    return _rates(DEGRADED, "degraded_rate", logs, scope, answered, "lower", limit, "exposures")
+
+    def asked(of: Scope, rows: pl.DataFrame) -> Verdict:
+        return _rates(DEGRADED, "degraded_rate", logs, of, rows, "lower", limit, "exposures")
+
+    found = asked(scope, answered)
+    return _resting(
+        found, scope, answered, "lower", lambda left: asked(milder(scope), left), lambda _: "degraded answers"
+    )
 
 
 def stable_health(logs: Logs, scope: Scope, requests: pl.DataFrame) -> Verdict:
-    """Is stable fit to take the users back? FAIL when shown to fail above BROKEN_RATE in the last RECENT_SECONDS."""
+    """Is stable fit to take the users back? FAIL when shown to fail above BROKEN_RATE in the last RECENT_SECONDS.
+
+    With an `episode` where the worst STALL_SECONDS of them are all that shows it: then it is waited for, and nobody is
+    called.
+    """
     since = scope.now - timedelta(seconds=RECENT_SECONDS)
     recent = requests.filter((pl.col("variant") == "stable") & (pl.col("served_at") >= since))
     if why := unreadable(logs, scope):
@@ -149,12 +218,29 @@ def stable_health(logs: Logs, scope: Scope, requests: pl.DataFrame) -> Verdict:
     number = Measurement(
         name="error_rate_stable_recent", value=failed / n if n else None, n=n, low=low, high=high, unit="share"
     )
+    numbers = (number, _last_answer(recent, scope))
     if n == 0:
         # At full weight the canary gets everything: that nobody asks stable is no news about it.
         outcome = Outcome.PASS if scope.baking else Outcome.INCONCLUSIVE
-        return verdict(STABLE, scope, outcome, "stable got no requests lately", number)
-    outcome = Outcome.FAIL if low > BROKEN_RATE else Outcome.PASS
-    return verdict(STABLE, scope, outcome, f"{failed} of stable's last {n} requests failed", number)
+        return verdict(STABLE, scope, outcome, "stable got no requests lately", *numbers)
+    said = f"{failed} of stable's last {n} requests failed"
+    if low <= BROKEN_RATE:
+        return verdict(STABLE, scope, Outcome.PASS, said, *numbers)
+    episode = rests_on(
+        recent, "failed", lambda left: _still_broken(left, scope), errors_named, arm="stable", seconds=STALL_SECONDS
+    )
+    found = verdict(STABLE, scope, Outcome.FAIL, said, *numbers)
+    return found.model_copy(update={"episode": with_stalls(episode, scope.stalls)})
+
+
+def _last_answer(recent: pl.DataFrame, scope: Scope) -> Measurement:
+    newest = recent.filter(~pl.col("failed"))["served_at"].max()
+    age = (scope.now - newest).total_seconds() if isinstance(newest, datetime) else None
+    return Measurement(name=LAST_ANSWER, value=age, n=recent.height, unit="s")
+
+
+def _still_broken(left: pl.DataFrame, scope: Scope) -> bool:
+    return rate_bounds(int(left["failed"].sum()), left.height, milder(scope).plan.alpha)[0] > BROKEN_RATE
 
 
 def _rates(

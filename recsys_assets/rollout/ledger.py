@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from recsys_assets.records import Phase
-from recsys_assets.rollout.denials import OVERRIDE, denied_at
+from recsys_assets.records import Episode, Phase
+from recsys_assets.rollout.denials import OVERRIDE, denied_at, episodes_of
 from recsys_assets.rollout.ledger_book import Book, LedgerUnavailable, Row, Which
 from recsys_assets.rollout.ledger_sqlite import SqliteBook
 from recsys_assets.settings import ConfigError, Settings
@@ -131,6 +131,10 @@ class Ledger:
     def denied(self, now: datetime, *, for_release: str = "") -> dict[str, str]:
         """Digests that were rolled back and that no override allows at `now`, with the release that did it."""
         return denied_at(self.events(), now, for_release=for_release)
+
+    def episodes(self, digest: str) -> list[Episode]:
+        """Those that ended releases of this digest, since it was last promoted or overridden."""
+        return episodes_of(self.events(), digest)
 
     def overrides(self) -> list[Event]:
         return [event for event in self.events() if event.kind == OVERRIDE]

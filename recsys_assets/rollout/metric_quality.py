@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from recsys_assets.records import Measurement, MetricPlan, Outcome
+from recsys_assets.records import Episode, Measurement, MetricPlan, Outcome
 from recsys_assets.rollout.covariates import expected_from
 from recsys_assets.rollout.evidence import BURN_IN
 from recsys_assets.rollout.noninferiority import Evidence, boundaries, evidence_path, standing
@@ -27,13 +27,14 @@ UNITS: Final = {"distinct_items": "items/visitor", "any_event": "share", "events
 @dataclass(frozen=True)
 class MetricJudged:
     """What one metric says. `futile` is INCONCLUSIVE, and a PASS has become improbable; `too_little` is INCONCLUSIVE,
-    and even harm could not have been shown."""
+    and even harm could not have been shown; `episode` is what a FAIL rests on, where that is one."""
 
     outcome: Outcome
     reason: str
     numbers: tuple[Measurement, ...]
     futile: bool = False
     too_little: bool = False
+    episode: Episode | None = None
 
 
 def quality_scores(outcomes: Outcomes, *, factor: float) -> Scores:

@@ -5,7 +5,7 @@ Here: telling "cannot be read" from "empty". Not here: what counts (outcomes.py)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ import polars as pl
 from recsys_assets.platform.local.access_log import GATEWAY_LOG
 from recsys_assets.rollout.outcomes import Logs
 from recsys_assets.serving.logs import EXPOSURE_LOG, FEEDBACK_LOG, LogCorrupt, each_once
+from recsys_assets.stalls import Stall, read_stalls
 from recsys_assets.tail import Tail
 
 
@@ -27,6 +28,9 @@ class MetricsSource(Protocol):
     def gateway_only(self, since: datetime) -> Logs:
         """What the gateway knows, without the rest."""
 
+    def stalls(self, since: datetime) -> Sequence[Stall]:
+        """What processes noted of their own stalls."""
+
 
 class LogMetrics:
     """The files below the home folder, read on from where the last look ended.
@@ -35,6 +39,7 @@ class LogMetrics:
     """
 
     def __init__(self, home: Path) -> None:
+        self._home = home
         logs = home / "logs"
         self._exposures = Tail(logs / "exposures", EXPOSURE_LOG)
         self._feedback = Tail(logs / "feedback", FEEDBACK_LOG)
@@ -53,6 +58,9 @@ class LogMetrics:
         self.problems = {}
         gateway = self._frame("gateway", lambda: self._gateway.read(since))
         return Logs(exposures=None, feedback=None, gateway=gateway)
+
+    def stalls(self, since: datetime) -> Sequence[Stall]:
+        return read_stalls(self._home, since)
 
     def _frame(self, source: str, read: Callable[[], pl.DataFrame]) -> pl.DataFrame | None:
         try:

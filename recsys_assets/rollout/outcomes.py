@@ -13,6 +13,7 @@ import polars as pl
 
 from recsys_assets.columns import EXPOSURES, FEEDBACK, GATEWAY_REQUESTS, UTC_TIME
 from recsys_assets.records import AnalysisPlan, MetricPlan
+from recsys_assets.stalls import Stall
 
 FULL_RUNG = "full"
 UNKNOWN_USER = "unknown_user"
@@ -46,7 +47,8 @@ class WeightSince:
 class Scope:
     """What is analysed: which two versions, under which plan, at which shares, as seen at `now`.
 
-    `weights` lists every share since the canary began, oldest first; `top_k` bounds a visitor's outcome.
+    `weights` lists every share since the canary began, oldest first; `top_k` bounds a visitor's outcome. `stalls` are
+    what processes noted of themselves: they explain a verdict and change none.
     """
 
     model_version: str
@@ -55,6 +57,7 @@ class Scope:
     weights: Sequence[WeightSince]
     top_k: int
     now: datetime
+    stalls: Sequence[Stall] = ()
 
     @property
     def start(self) -> datetime | None:

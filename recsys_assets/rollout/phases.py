@@ -5,7 +5,8 @@ Here: `decide`. Not here: reading the world, acting on it (tick.py), the numbers
     gated -> shadow -> canary step 0..n -> baking (100 %, stable kept hot) -> champion
     a first release, with nobody to compare with: gated -> champion
     ends: champion | rejected (before any user saw it) | rolled_back
-          held (nobody decided, nobody looked after it, or a pass became improbable: no harm is claimed)
+          held (nobody decided in time, nobody looked after it, a pass became improbable, or one episode is all that
+          speaks against it: no harm is claimed, and the digest is not denied)
 """
 
 from __future__ import annotations
@@ -15,9 +16,20 @@ from typing import Final, Literal
 
 from recsys_assets.platform.interface import ServiceStatus
 from recsys_assets.records import Decision, Outcome, Phase, Verdict
-from recsys_assets.rollout.evidence import ALL_CHECKS, COUNTED, ERRORS, GUARDRAILS, QUALITY, RATIO, STABLE
+from recsys_assets.rollout.evidence import (
+    ALL_CHECKS,
+    COUNTED,
+    ERRORS,
+    GUARDRAILS,
+    QUALITY,
+    RATIO,
+    STABLE,
+    STALL_SECONDS,
+    answered_lately,
+)
 from recsys_assets.rollout.route import RouteState, lease_is_over, planned_split, stable_service
 from recsys_assets.rollout.shares import overexposed
+from recsys_assets.rollout.taking import weight_taken
 from recsys_assets.rollout.world import World
 
 Action = Literal["hold", "advance", "promote", "roll_back", "reject", "pause"]
@@ -35,14 +47,17 @@ def decide(world: World, now: datetime) -> Decision:
 def clock_was_set(world: World, decision: Decision, jump_seconds: float) -> Decision:
     """What becomes of a decision when the wall clock was set since the last look: nobody's verdict on the model.
 
-    A failure that is shown, and a person that is called, stay; an end stays. All else ends as held.
+    A failure of the offline gate, and a person that is called, stay; an end stays. All else ends as held. A failure
+    that is shown takes the weight, too, but denies nothing: where times jump, one episode looks like two.
     """
-    shown = decision.phase is Phase.ROLLED_BACK and any(v.outcome is Outcome.FAIL for v in decision.verdicts)
+    shown = [v for v in world.failed(*GUARDRAILS) if decision.action == "roll_back"]
     gated = world.outcome(world.gate) is Outcome.FAIL  # it looked at no clock
-    if world.route.phase.is_end or shown or gated or decision.action == "pause":
+    if world.route.phase.is_end or gated or decision.action == "pause":
         return decision
     live = world.route.phase in {Phase.CANARY, Phase.BAKING}
     why = f"the clock was set by {jump_seconds:+.1f} s since the last look: times say nothing about this release"
+    if shown:
+        why = f"{why}; weight taken away; digest not denied; {_reasons(shown)}"
     return _to(world, "roll_back" if live else "reject", Phase.HELD, why)
 
 
@@ -51,21 +66,25 @@ def _stop(world: World, now: datetime) -> Decision | None:
     route = world.route
     live = route.phase in {Phase.CANARY, Phase.BAKING}
     against = world.failed(*GUARDRAILS) if live else []
+    if live and (stalled := _stable_stalls(world)):
+        return _stay(world, "hold", f"stable may not get all users before it answers again: {stalled}")
     if live and (broken := _stable_is_broken(world)):
         canary = f"the canary fails too ({_reasons(against)})" if against else "the canary shows no failure"
         return _stay(world, "pause", f"frozen, call a person: {broken}; {canary}; neither may get all users unseen")
     if route.release.model.bundle_digest in world.denied:
         return _end(world, "this digest was rolled back before and nobody has overridden that")
     if against:
-        return _end(world, _reasons(against))
+        taken = weight_taken(route.release.model, against, earlier=world.episodes)
+        return _to(world, "roll_back", taken.phase, taken.reason).model_copy(update={"episode": taken.episode})
     if excess := overexposed(route.release, route.phase, route.split):
         return _to(world, "roll_back" if live else "reject", Phase.HELD, excess)
     if not live and Outcome.FAIL in {world.outcome(world.gate), world.outcome(world.shadow)}:
-        failed = [v for v in (world.gate, world.shadow) if v and world.outcome(v) is Outcome.FAIL]
-        return _to(world, "reject", Phase.REJECTED, _reasons(failed))
+        return _refused(world)
     if now >= route.deadline + world.waited and route.paused is None and not _only_waits_for_a_person(world, now):
         why = f"no verdict by the deadline {route.deadline.isoformat(timespec='seconds')}"
-        return _end(world, f"{why}: {'; '.join(_missing(world, now)) or 'nobody looked in time'}")
+        # No evidence is no harm: the weight is taken, and the digest is not denied.
+        action: Action = "roll_back" if live else "reject"
+        return _to(world, action, Phase.HELD, f"{why}: {'; '.join(_missing(world, now)) or 'nobody looked in time'}")
     if live and route.paused is None and (futile := _futile(world)):
         # No claim of harm: the digest is not denied and nothing is marked. But no user gains from more of it, either.
         return _to(world, "roll_back", Phase.HELD, _reasons([futile]))
@@ -86,6 +105,16 @@ def _turned(world: World) -> Verdict | None:
     if quality is None or quality.model_version != world.route.version or quality.basis == "none":
         return None
     return quality if quality.outcome is Outcome.INCONCLUSIVE else None
+
+
+def _refused(world: World) -> Decision:
+    """Before any user saw it. What rests on one episode of the shadow is nobody's verdict on the model."""
+    failed = [v for v in (world.gate, world.shadow) if v and world.outcome(v) is Outcome.FAIL]
+    episodes = [v.episode for v in failed if v.episode is not None]
+    if len(episodes) < len(failed) or world.route.release.model.drill:
+        return _to(world, "reject", Phase.REJECTED, _reasons(failed))
+    why = f"{episodes[0].told()} (one episode): it may be tried again; {_reasons(failed)}"
+    return _to(world, "reject", Phase.HELD, why).model_copy(update={"episode": episodes[0]})
 
 
 def _futile(world: World) -> Verdict | None:
@@ -178,6 +207,17 @@ def _stable_is_broken(world: World) -> str:
         return f"stable {stable} is not ready ({_why(world.services.get(stable))})"
     failed = world.failed(STABLE)
     return f"stable {stable} is broken ({_reasons(failed)})" if failed else ""
+
+
+def _stable_stalls(world: World) -> str:
+    """Why stable may not get all users just now, where one episode is all that speaks against it."""
+    failed, stable = world.failed(STABLE), stable_service(world.route.release)
+    if any(v.episode is None for v in failed):
+        return ""
+    if not world.ready(stable):
+        unready = f"{stable} is not ready ({_why(world.services.get(stable))})"
+        return f"{unready}, and answered within {STALL_SECONDS:.0f} s" if answered_lately(world.verdicts) else ""
+    return _reasons(failed)
 
 
 def _only_waits_for_a_person(world: World, now: datetime) -> bool:

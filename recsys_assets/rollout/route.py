@@ -26,7 +26,7 @@ from recsys_assets.platform.interface import (
     VIRTUAL_SERVICE,
     Manifest,
 )
-from recsys_assets.records import AS_STORED, Decision, ModelVersion, Phase, Release, TrafficSplit
+from recsys_assets.records import AS_STORED, Decision, Episode, ModelVersion, Phase, Release, TrafficSplit
 from recsys_assets.rollout.clocks import JUMP_SECONDS, ClockMark, read_mark
 from recsys_assets.rollout.found_split import SplitBroken, found_split
 from recsys_assets.rollout.outcomes import ALL_BP, WeightSince
@@ -51,9 +51,10 @@ class RouteState:
     """A release as the route object tells it.
 
     `transition` counts the changes of phase or step; `action`, `actor` and `reason` are of the latest, so that a ledger
-    row that was lost to a crash can be written again. `weights` lists every share the canary had. `split` is what
-    the spec says: `manual_edit` names how it differs from the plan of this phase and step, if it does. `clock` is
-    of the latest writer that had one; `trail` lists the moves before the latest.
+    row that was lost to a crash can be written again; `episode` is what the latest rests on, where that is one.
+    `weights` lists every share the canary had. `split` is what the spec says: `manual_edit` names how it differs from
+    the plan of this phase and step, if it does. `clock` is of the latest writer that had one; `trail` lists the moves
+    before the latest.
     """
 
     release: Release
@@ -68,6 +69,7 @@ class RouteState:
     action: str
     actor: str
     reason: str
+    episode: Episode | None = None
     pauses: tuple[Pause, ...] = ()
     clock: ClockMark | None = None
     trail: tuple[Move, ...] = ()
@@ -91,6 +93,7 @@ class RouteState:
             action=self.action,
             actor=self.actor,
             reason=self.reason,
+            episode=self.episode,
         )
 
     @property
@@ -183,6 +186,7 @@ def moved(
         action=decision.action,
         actor=actor,
         reason=decision.reason,
+        episode=decision.episode,
         clock=clock or state.clock,
         trail=(*state.trail, state.latest),
         manual_edit=None,
@@ -259,6 +263,8 @@ def _annotations(state: RouteState) -> dict[str, str]:
     }
     if state.clock is not None:
         values["clock"] = state.clock.written()
+    if state.episode is not None:
+        values["episode"] = state.episode.model_dump_json()
     return {
         RELEASE_ANNOTATION: state.release.release_id,
         STICKY_HEADER_ANNOTATION: visitor_id.HEADER,
@@ -304,6 +310,7 @@ def read_route(manifest: Manifest) -> RouteState:
         reason=read("reason", str),
         pauses=read("pauses", read_pauses),
         trail=read("trail", read_moves),
+        episode=read("episode", Episode.model_validate_json) if ANNOTATION_PREFIX + "episode" in annotations else None,
         clock=read("clock", read_mark) if ANNOTATION_PREFIX + "clock" in annotations else None,
         resource_version=manifest["metadata"].get("resourceVersion"),
         generation=int(manifest["metadata"].get("generation", 0)),

@@ -71,7 +71,7 @@ def _write_audience(desk: Desk, state: RouteState) -> None:
     if state.phase is Phase.ROLLED_BACK or release.model.drill:
         mark = {
             "model_version": release.model.version,
-            "since": release.opened_at.isoformat(),
+            "since": _marked_since(desk, state).isoformat(),
             "until": desk.clock().isoformat(),
         }
         _write(desk, state, rows.MARKED, mark, key=f"{release.release_id}/{rows.MARKED}")
@@ -79,6 +79,15 @@ def _write_audience(desk: Desk, state: RouteState) -> None:
     if logs.gateway is not None:
         body = {"variants": audience(logs, since=began, until=desk.clock())}
         _write(desk, state, rows.AUDIENCE, body, key=f"{release.release_id}/{rows.AUDIENCE}")
+
+
+def _marked_since(desk: Desk, state: RouteState) -> datetime:
+    """The opening; where this was the last of several episodes, the first of them: none was marked yet."""
+    opened = state.release.opened_at
+    if state.episode is None or state.release.model.drill:
+        return opened
+    earlier = desk.ledger.episodes(state.release.model.bundle_digest)
+    return min((opened, *(episode.began for episode in earlier)))
 
 
 def audience(logs: Logs, *, since: datetime, until: datetime) -> list[dict[str, Any]]:

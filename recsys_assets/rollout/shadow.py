@@ -5,6 +5,8 @@ Here: one verdict from both answers to the same request. Not here: the canary's 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -12,11 +14,13 @@ from typing import Final
 import polars as pl
 
 from recsys_assets.columns import EXPOSURES, GATEWAY_REQUESTS
-from recsys_assets.records import Measurement, Outcome, Verdict
+from recsys_assets.records import Episode, Measurement, Outcome, Verdict
+from recsys_assets.rollout.episodes import rests_on, with_stalls
 from recsys_assets.rollout.guardrails import LATENCY_FLOOR_MS, TAIL
 from recsys_assets.rollout.outcomes import SETTLE_SECONDS, Logs, lower_rung
 from recsys_assets.rollout.route import RouteState
 from recsys_assets.rollout.sequential import difference_bounds, rate_bounds
+from recsys_assets.stalls import Stall
 
 SHADOW: Final = "shadow_answers_as_it_should"
 MIN_PAIRS: Final = 20
@@ -26,12 +30,13 @@ COPY_GRACE_SECONDS: Final = 5.0
 
 @dataclass(frozen=True)
 class Pairs:
-    """`asked`: requests that the gateway answered and copied. `pairs`: those that both answered, one row for each:
-    request_id, overlap (share of stable's items, None where stable had none), stable_ms, shadow_ms, stable_lower,
-    shadow_lower, shadow_empty."""
+    """`asked`: requests that the gateway answered and copied; `copies`: request_id and served_at of each. `pairs`:
+    those that both answered, one row for each: request_id, overlap (share of stable's items, None where stable had
+    none), stable_ms, shadow_ms, stable_lower, shadow_lower, shadow_empty."""
 
     asked: int
     pairs: pl.DataFrame
+    copies: pl.DataFrame
 
 
 def shadow_pairs(logs: Logs, state: RouteState, *, now: datetime) -> Pairs:
@@ -43,10 +48,10 @@ def shadow_pairs(logs: Logs, state: RouteState, *, now: datetime) -> Pairs:
     until = now - timedelta(seconds=COPY_GRACE_SECONDS)
     asked = gateway.filter(
         (pl.col("variant") == "stable") & (pl.col("status") == 200) & pl.col("served_at").is_between(since, until)
-    ).select("request_id")
+    ).select("request_id", "served_at")
     stable = exposures.filter(pl.col("variant") == "stable")
     shadow = exposures.filter((pl.col("variant") == "shadow") & (pl.col("model_version") == state.version))
-    both = asked.join(stable, on="request_id").join(shadow, on="request_id", suffix="_shadow")
+    both = asked.select("request_id").join(stable, on="request_id").join(shadow, on="request_id", suffix="_shadow")
     common = pl.col("items").list.set_intersection("items_shadow").list.len()
     pairs = both.select(
         "request_id",
@@ -57,10 +62,10 @@ def shadow_pairs(logs: Logs, state: RouteState, *, now: datetime) -> Pairs:
         shadow_lower="lower_shadow",
         shadow_empty=pl.col("items_shadow").list.len() == 0,
     )
-    return Pairs(asked.height, pairs)
+    return Pairs(asked.height, pairs, asked)
 
 
-def compare_shadow(logs: Logs, state: RouteState, *, now: datetime) -> Verdict:
+def compare_shadow(logs: Logs, state: RouteState, *, now: datetime, stalls: Sequence[Stall] = ()) -> Verdict:
     """PASS when `plan.shadow_requests` copies were answered and nothing is shown to be wrong; how alike is only told.
 
     A copy without an answer is an error of the shadow. FAIL is only said when shown, with the canary's limits.
@@ -73,9 +78,10 @@ def compare_shadow(logs: Logs, state: RouteState, *, now: datetime) -> Verdict:
     pairs, asked = found.pairs, found.asked
     if asked < MIN_PAIRS:
         return _verdict(state, Outcome.INCONCLUSIVE, f"{asked} of {plan.shadow_requests} requests copied")
-    numbers, against = _numbers(found), _against(found, state)
+    numbers, against = _numbers(found), _against(found, state, plan.alpha)
     if against:
-        return _verdict(state, Outcome.FAIL, "; ".join(against), *numbers)
+        failed = _verdict(state, Outcome.FAIL, "; ".join(against), *numbers)
+        return failed.model_copy(update={"episode": with_stalls(_resting(found, state), stalls)})
     lost = asked - pairs.height
     said = f"{pairs.height} of {asked} copies answered, {plan.shadow_requests} wanted"
     if pairs.height < plan.shadow_requests or lost > plan.max_error_rate_increase * asked:
@@ -83,21 +89,42 @@ def compare_shadow(logs: Logs, state: RouteState, *, now: datetime) -> Verdict:
     return _verdict(state, Outcome.PASS, said, *numbers)
 
 
-def _against(found: Pairs, state: RouteState) -> list[str]:
-    """What is shown to be worse than the plan's limits for the canary."""
+def _against(found: Pairs, state: RouteState, alpha: float, *, limit_ms: float | None = None) -> list[str]:
+    """What is shown at alpha to be worse than the plan's limits for the canary."""
     plan, pairs, n = state.release.plan, found.pairs, found.pairs.height
     lost, useless = found.asked - n, int((pairs["shadow_empty"] | pairs["shadow_lower"]).sum())
-    limit = max((pairs["stable_ms"].quantile(1 - TAIL) or 0.0) * plan.max_p99_ratio, LATENCY_FLOOR_MS)
+    limit = _limit_ms(found, state) if limit_ms is None else limit_ms
     slow, slow_stable = (int((pairs[name] > limit).sum()) for name in ("shadow_ms", "stable_ms"))
     lower = int(pairs["stable_lower"].sum())
     told = []
-    if rate_bounds(lost, found.asked, plan.alpha)[0] > plan.max_error_rate_increase:
+    if rate_bounds(lost, found.asked, alpha)[0] > plan.max_error_rate_increase:
         told.append(f"{lost} of {found.asked} copies got no answer")
-    if difference_bounds((useless, n), (lower, n), plan.alpha)[0] > plan.max_degraded_rate_increase:
+    if difference_bounds((useless, n), (lower, n), alpha)[0] > plan.max_degraded_rate_increase:
         told.append(f"{useless} of {n} answers are empty or degraded")
-    if difference_bounds((slow, n), (slow_stable, n), plan.alpha)[0] > TAIL:
+    if difference_bounds((slow, n), (slow_stable, n), alpha)[0] > TAIL:
         told.append(f"{slow} of {n} answers took more than {limit:.0f} ms")
     return told
+
+
+def _limit_ms(found: Pairs, state: RouteState) -> float:
+    usual = found.pairs["stable_ms"].quantile(1 - TAIL) or 0.0
+    return max(usual * state.release.plan.max_p99_ratio, LATENCY_FLOOR_MS)
+
+
+def _resting(found: Pairs, state: RouteState) -> Episode | None:
+    """The episode without which nothing is shown any more, or None where it is shown without it."""
+    limit = _limit_ms(found, state)
+    bad = pl.col("shadow_empty") | pl.col("shadow_lower") | (pl.col("shadow_ms") > limit)
+    answers = found.pairs.select("request_id", bad=bad)
+    copies = found.copies.join(answers, on="request_id", how="left").with_columns(pl.col("bad").fill_null(True))
+    copies = copies.with_columns(variant=pl.lit("shadow"), visitor_id=pl.lit(None, dtype=pl.String))
+
+    def still_shown(left: pl.DataFrame) -> bool:
+        pairs = found.pairs.join(left.select("request_id"), on="request_id", how="semi")
+        kept = Pairs(left.height, pairs, left.select("request_id", "served_at"))
+        return bool(_against(kept, state, math.sqrt(state.release.plan.alpha), limit_ms=limit))
+
+    return rests_on(copies, "bad", still_shown, lambda _: "copies without a good answer", arm="shadow")
 
 
 def _numbers(found: Pairs) -> tuple[Measurement, ...]:

@@ -6,10 +6,12 @@ Here: pure, rows into words. Not here: printing (cli.py), the plan's words (prom
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from recsys_assets.records import Verdict
-from recsys_assets.rollout.ledger import OPENED, Event
+from recsys_assets.rollout.episodes import EPISODES_THAT_DENY, apart
+from recsys_assets.rollout.ledger import OPENED, Event, Ledger
 from recsys_assets.rollout.promises import promises
 from recsys_assets.rollout.shown.layout import Row
 
@@ -26,6 +28,17 @@ def opening(events: Sequence[Event]) -> tuple[list[str], list[Row]]:
     if "plan" not in body:
         return [*facts, "  its plan was not recorded"], []
     return facts, [Row((name, value), (meaning,)) for name, value, meaning in promises(body["plan"])]
+
+
+def digest_told(ledger: Ledger, digest: str, now: datetime) -> str:
+    """Whether this digest may be released again, and how many episodes count against it."""
+    if (by := ledger.denied(now).get(digest)) is not None:
+        return (
+            f"  the digest is denied by {by}; `recsys-assets override {digest[:16]} --why '...'` lets it be tried again"
+        )
+    count = len(apart(ledger.episodes(digest)))
+    against = f"; {count} of the {EPISODES_THAT_DENY} episodes that deny it" if count else ""
+    return f"  the digest is not denied{against}"
 
 
 def history(events: Sequence[Event]) -> list[Row]:

@@ -6,6 +6,7 @@ Here: the order of things, idempotent at every line. Not here: what a person may
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -26,6 +27,7 @@ from recsys_assets.rollout.settle import settle
 from recsys_assets.rollout.shadow import compare_shadow
 from recsys_assets.rollout.start import open_release as open_release
 from recsys_assets.rollout.world import World
+from recsys_assets.stalls import Stall
 
 # Rows of a request that began before the release may be written after it opened.
 LOOK_BACK_SECONDS = 5.0
@@ -60,6 +62,7 @@ def _world(desk: Desk, state: RouteState, now: datetime) -> World:
         guarded=desk.guarded(),
         # What was allowed when it opened stays so: an override that expires, or that it spent, ends no release.
         denied=frozenset(desk.ledger.denied(release.opened_at, for_release=release.release_id)),
+        episodes=tuple(desk.ledger.episodes(release.model.bundle_digest)),
     )
     if state.phase.is_end:
         return world
@@ -67,16 +70,17 @@ def _world(desk: Desk, state: RouteState, now: datetime) -> World:
         return replace(world, gate=desk.gate(release.model))
     look_back = max(LOOK_BACK_SECONDS, release.plan.history_seconds)
     logs = desk.metrics.logs(release.opened_at - timedelta(seconds=look_back))
+    stalls = desk.metrics.stalls(release.opened_at)
     if state.phase is Phase.SHADOW:
         bundle = desk.bundle(release.model) if desk.bundle else None
-        return replace(world, shadow=compare_shadow(logs, state, now=now), gate=bundle)
-    scope = scope_of(state, top_k=desk.top_k, now=now)
+        return replace(world, shadow=compare_shadow(logs, state, now=now, stalls=stalls), gate=bundle)
+    scope = scope_of(state, top_k=desk.top_k, now=now, stalls=stalls)
     # Baking has a deadline of its own, which begins after the approval.
     wait = desk.ledger.waited_for_approval(release.release_id, now) if state.phase is Phase.CANARY else timedelta(0)
     return replace(world, verdicts=judge(logs, scope), visitors=seen_in_step(logs, scope), waited=wait)
 
 
-def scope_of(state: RouteState, *, top_k: int, now: datetime) -> Scope:
+def scope_of(state: RouteState, *, top_k: int, now: datetime, stalls: Sequence[Stall] = ()) -> Scope:
     """What the analysis looks at, by the route object."""
     release = state.release
     return Scope(
@@ -86,6 +90,7 @@ def scope_of(state: RouteState, *, top_k: int, now: datetime) -> Scope:
         weights=state.weights,
         top_k=top_k,
         now=now,
+        stalls=stalls,
     )
 
 

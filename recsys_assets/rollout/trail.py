@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, TypeAdapter
 
-from recsys_assets.records import Phase
+from recsys_assets.records import Episode, Phase
 
 
 class Move(BaseModel):
@@ -27,6 +27,8 @@ class Move(BaseModel):
     action: str
     actor: str
     reason: str
+    # What an end rests on, where that is one episode.
+    episode: Episode | None = None
 
 
 _MOVES: TypeAdapter[tuple[Move, ...]] = TypeAdapter(tuple[Move, ...])

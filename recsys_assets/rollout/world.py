@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from recsys_assets.platform.interface import ServiceStatus
-from recsys_assets.records import Outcome, Verdict
+from recsys_assets.records import Episode, Outcome, Verdict
 from recsys_assets.rollout.route import RouteState
 
 
@@ -21,7 +21,8 @@ class World:
     `services` by name; one that is absent is not ready. `gate` is the offline gate, and in the shadow the bundle;
     `shadow` the comparison in the shadow, `verdicts` the analysis of the canary; None or a missing one is INCONCLUSIVE.
     `visitors` are those (canary, stable) seen and matured in the present step; `denied` the
-    digests that were rolled back and have no override.
+    digests that were rolled back and have no override; `episodes` are those that ended earlier releases of this
+    digest.
     """
 
     route: RouteState
@@ -35,6 +36,7 @@ class World:
     waited: timedelta = timedelta(0)
     guarded: bool = True
     denied: frozenset[str] = frozenset()
+    episodes: tuple[Episode, ...] = ()
 
     def outcome(self, verdict: Verdict | None) -> Outcome:
         """A verdict about another version, or none, is INCONCLUSIVE."""

@@ -17,6 +17,7 @@ from recsys_assets.serving.online import OnlineLookups
 from recsys_assets.serving.patience import Patience
 from recsys_assets.serving.pulse import Pulse
 from recsys_assets.serving.switch import Switch, switch_path
+from recsys_assets.stalls import StallLog, uptime_seconds
 
 if TYPE_CHECKING:
     from recsys_assets.recommender.bundle import Manifest
@@ -31,7 +32,7 @@ RANKING_THREADS = 1
 def assemble(options: Options, manifest: Manifest, recommender: Recommender) -> Served:
     """Everything that the server holds for this model version."""
     service = options.service or f"{manifest.model}-v{manifest.version}"
-    pulse = Pulse(time.monotonic)
+    pulse = Pulse(uptime_seconds, late=StallLog(options.home, options.replica or service).late)
     lookups = OnlineLookups(
         open_reader(options.online_store, password=_password(options.online_password_env)),
         timeout_ms=options.online_timeout_ms,

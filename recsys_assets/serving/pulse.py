@@ -15,10 +15,11 @@ SPAN_SECONDS = 1.0
 
 
 class Pulse:
-    """Started with the first `lag()` in an event loop; `now` is monotonic."""
+    """Started with the first `lag()` in an event loop; `now` is monotonic. `late` is given how late each beat came, so
+    that a process that stood still can note it."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+    def __init__(self, now: Callable[[], float], *, late: Callable[[float], object] = lambda _: None) -> None:
+        self._now, self._late = now, late
         self._timer: asyncio.TimerHandle | None = None
         self._due = self._span_ends = 0.0
         self._worst = self._worst_before = 0.0
@@ -35,6 +36,7 @@ class Pulse:
 
     def _beat(self) -> None:
         now = self._now()
+        self._late(now - self._due)
         if now >= self._span_ends:
             self._worst_before, self._worst, self._span_ends = self._worst, 0.0, now + SPAN_SECONDS
         self._worst = max(self._worst, now - self._due)

@@ -93,12 +93,13 @@ def test_killed_servers_came_back_and_cost_only_what_they_had_in_hand(
     assert judge.lost([answer for answer in mine if answer.scheduled > played.kills[-1][1] + 20], K) == []
 
 
-def test_the_third_was_taken_back_because_of_its_errors_and_is_not_released_again(played: Played) -> None:
-    assert phases(played, "3")[-1] == "rolled_back"
+def test_the_third_was_taken_back_within_seconds_because_of_its_errors_which_are_one_episode(played: Played) -> None:
+    assert phases(played, "3")[-1] == "held"
     row = next(row for row in played.ledger.releases() if row.version == "3")
+    assert "(one episode): weight taken away; digest not denied" in row.why
     assert "error" in row.why
-    assert row.digest in played.ledger.denied(row.changed_at)
-    assert any(mark.model_version == "3" for mark in played.ledger.marks())
+    assert row.digest not in played.ledger.denied(row.changed_at)
+    assert len(played.ledger.episodes(row.digest)) == 1
 
 
 def test_the_failing_model_cost_a_handful_of_answers(played: Played, answers: list[judge.Answer]) -> None:
@@ -122,7 +123,7 @@ def test_a_version_whose_pods_never_became_ready_was_held_with_their_own_words(p
 def test_a_canary_that_lost_a_server_was_held_and_then_taken_back_with_the_reason(played: Played) -> None:
     assert any("it said last" in reason for reason in played.reasons), played.reasons
     row = next(row for row in played.ledger.releases() if row.version == "4")
-    assert phases(played, "4")[-1] == "rolled_back"
+    assert phases(played, "4")[-1] == "held"
     assert "deadline" in row.why
     assert f"{MODEL}-v4 is not ready" in "\n".join(played.runs["no longer ready"].said)
 

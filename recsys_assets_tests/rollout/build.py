@@ -25,6 +25,7 @@ from recsys_assets.serving.assets import gate_names
 from recsys_assets.serving.attestation import attest
 from recsys_assets.settings import load_settings
 from recsys_assets.signing import manifest_digest, sign_bundle
+from recsys_assets.stalls import Stall
 from recsys_assets_tests.rollout.aliases import Aliases
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
@@ -198,6 +199,9 @@ class FixedMetrics:
 
     def logs(self, since: datetime) -> Logs:
         return self.rows
+
+    def stalls(self, since: datetime) -> Sequence[Stall]:
+        return ()
 
     def gateway_only(self, since: datetime) -> Logs:
         return Logs(exposures=None, feedback=None, gateway=self.rows.gateway)

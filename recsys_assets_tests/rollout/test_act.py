@@ -261,14 +261,15 @@ def test_an_end_stays_whatever_the_clock_says(tmp_path: Path) -> None:
     assert standing(at).phase is Phase.CHAMPION
 
 
-def test_a_failure_that_is_shown_is_still_a_roll_back(tmp_path: Path) -> None:
+def test_a_failure_that_is_shown_still_takes_the_weight_and_denies_nothing(tmp_path: Path) -> None:
     at, _ = jumped(tmp_path, Phase.CANARY, 0, by=0)
     rows = crowd(900, share=0.1, status=lambda i: 500 if i % 2 else 200).logs()
     put(at, replace(standing(at), weights=(WeightSince(later(0), 1_000),)))
     at = replace(at, metrics=FixedMetrics(rows), mark=lambda: mark(70, 60))
     made = tick(at, actor="test")
     assert made is not None
-    assert made.phase is Phase.ROLLED_BACK
+    assert (made.action, made.phase) == ("roll_back", Phase.HELD)
+    assert at.ledger.denied(later(70)) == {}
 
 
 @pytest.mark.parametrize(

@@ -184,13 +184,13 @@ def test_a_first_model_goes_from_rows_to_champion_in_one_job(house: House) -> No
     assert set(checks_of(result).values()) == {(False, dg.AssetCheckSeverity.WARN)}
 
 
-def test_a_run_in_which_the_release_is_rolled_back_ends_red_and_makes_no_champion(house: House) -> None:
+def test_a_run_in_which_the_release_loses_its_weight_ends_red_and_makes_no_champion(house: House) -> None:
     house.stand(Phase.CHAMPION, champion=None)
     house.stand(Phase.CANARY, ago=10_000)
     result = house.run(ADVANCE_JOB, [CANARY, CHAMPION])
     assert not result.success
-    assert "rolled_back" in failure_of(result)
-    assert house.phase() is Phase.ROLLED_BACK
+    assert "held" in failure_of(result)
+    assert house.phase() is Phase.HELD
     assert not result.asset_materializations_for_node(CHAMPION)
 
 
@@ -199,7 +199,7 @@ def test_a_run_that_is_told_to_stay_stays_until_the_release_is_decided(house: Ho
     config = {"ops": {CANARY: {"config": {"until": "decided"}}}}
     result = house.run(ADVANCE_JOB, [CANARY], config)
     assert not result.success
-    assert house.phase() is Phase.ROLLED_BACK
+    assert house.phase() is Phase.HELD
     assert "deadline" in failure_of(result)
     assert {passed for passed, _ in checks_of(result).values()} == {False}
 
@@ -259,7 +259,7 @@ def test_the_release_that_a_drift_asks_for_is_red_where_it_was_decided_against(h
     house.stand(Phase.CANARY, ago=10_000)
     result = house.run(RELEASE_JOB, config=ONE_TICK)
     assert not result.success
-    assert "rolled_back" in failure_of(result)
+    assert "held" in failure_of(result)
 
 
 def test_a_run_that_stays_is_red_where_its_champion_is_undecided(house: House) -> None:
@@ -324,7 +324,7 @@ def test_the_sensor_asks_for_a_move_once_whatever_it_is_asked(house: House) -> N
     assert isinstance(first, dg.RunRequest)
     assert isinstance(second, dg.RunRequest)
     assert first.run_key == second.run_key
-    assert first.run_key.startswith("canary:v2:rel-2:3:rolled_back:")
+    assert first.run_key.startswith("canary:v2:rel-2:3:held:")
     assert first.asset_selection == [dg.AssetKey(CANARY), dg.AssetKey(CHAMPION)]
 
 

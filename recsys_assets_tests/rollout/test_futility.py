@@ -87,7 +87,7 @@ def test_a_paused_release_is_not_ended_for_futility() -> None:
 
 def test_the_deadline_has_its_own_reason_before_futility() -> None:
     decision = decided(Phase.CANARY, futile_and(), now=10_000)
-    assert decision.phase is Phase.ROLLED_BACK
+    assert decision.phase is Phase.HELD
     assert "deadline" in decision.reason
 
 

@@ -45,7 +45,7 @@ BREACHES = {
     "failing": crowd(900, share=0.1, status=lambda i: 500 if i % 3 == 0 else 200),
     "slow": crowd(900, share=0.1, ms=300.0),
     "degraded": crowd(900, share=0.1, rung="popular"),
-    "worse": crowd(1_200, share=0.5, canary_clicks=0.1),
+    "worse": crowd(1_200, share=0.1, canary_clicks=0.0),
 }
 
 

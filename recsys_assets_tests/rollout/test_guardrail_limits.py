@@ -11,7 +11,7 @@ from recsys_assets.records import LatencyLimit, Outcome, Verdict
 from recsys_assets.rollout.analysis import judge
 from recsys_assets.rollout.evidence import DEGRADED, ERRORS, LATENCY, STABLE
 from recsys_assets.rollout.guardrails import errors
-from recsys_assets_tests.rollout.build import Rows, crowd, scope
+from recsys_assets_tests.rollout.build import Rows, crowd, later, scope
 
 
 def judged(rows: Rows, check: str, **changes: Any) -> Verdict:
@@ -74,11 +74,16 @@ def test_a_few_healthy_answers_show_no_limit_to_be_kept() -> None:
 
 
 def requests(n: int, failures: int) -> pl.DataFrame:
-    """`n` requests of each arm as guardrails.py gets them; the first so many of the canary's failed."""
+    """`n` requests of each arm as guardrails.py gets them; the first so many of the canary's failed, a minute apart."""
     number = pl.Series(range(2 * n)).cast(pl.String)
     return pl.DataFrame(
         {"request_id": number, "visitor_id": number, "variant": ["canary"] * n + ["stable"] * n}
-    ).with_columns(weight_bp=pl.lit(5_000), failed=pl.int_range(2 * n) < failures)
+    ).with_columns(
+        weight_bp=pl.lit(5_000),
+        status=pl.lit(503),
+        failed=pl.int_range(2 * n) < failures,
+        served_at=pl.lit(later(0)) + pl.duration(minutes=pl.int_range(2 * n) % n),
+    )
 
 
 @pytest.mark.parametrize(("n", "outcome"), [(20_001, Outcome.PASS), (20_000, Outcome.FAIL), (19_999, Outcome.FAIL)])

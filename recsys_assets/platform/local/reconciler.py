@@ -34,6 +34,7 @@ from recsys_assets.platform.local.store import Changes, ManifestStore, open_stor
 from recsys_assets.platform.local.supervisor import Supervisor
 from recsys_assets.program_log import start_logging
 from recsys_assets.settings import Settings, load_settings
+from recsys_assets.stalls import Beats, StallLog
 
 POLL_SECONDS: Final = 0.1
 SETTLED_SECONDS: Final = 1.0
@@ -149,8 +150,9 @@ def _loop(reconciler: Reconciler, stop: threading.Event, *, watching: Path) -> N
 def _watch(reconciler: Reconciler, stop: threading.Event, parent: int) -> None:
     """Passes on every change and at least each second, until told to stop, orphaned, or without a platform."""
     changes, due = Changes(reconciler.store.path), 0.0
+    beats = Beats(StallLog(reconciler.settings.home, "reconciler"))
     try:
-        while not stop.wait(POLL_SECONDS):
+        while not beats.rest(stop.wait, POLL_SECONDS):
             if not changes.seen_one() and time.monotonic() < due:
                 continue
             try:
