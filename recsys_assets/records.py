@@ -95,7 +95,8 @@ class Measurement(_Record):
 
 
 class Episode(_Record):
-    """One stretch of time, or one visitor, without which a failure that was shown would not be shown.
+    """One stretch of time, or one visitor, without which a failure that was shown would not be shown; `others` names
+    further stretches, where it takes them as well.
 
     `count` events of the canary, named by `what`, from `began` on for `seconds`. `stalled` is what the logs of
     stalls say of that time.
@@ -106,6 +107,7 @@ class Episode(_Record):
     began: AwareDatetime
     seconds: float = Field(ge=0)
     stalled: str = ""
+    others: str = ""
 
     @property
     def ended(self) -> datetime:
@@ -115,7 +117,12 @@ class Episode(_Record):
         """`61 timeouts within 5 s at 22:11:07 UTC`."""
         at = self.began.astimezone(UTC)
         within = f"{self.count} {self.what} within {max(1, round(self.seconds))} s at {at:%H:%M:%S} UTC"
+        within = f"{within} and {self.others}" if self.others else within
         return f"{within}; {self.stalled}" if self.stalled else within
+
+    def counted(self) -> str:
+        """How many it is, in words."""
+        return "two episodes" if self.others else "one episode"
 
 
 class Verdict(_Record):

@@ -1,4 +1,4 @@
-"""Episodes: does a failure that was shown rest on one stretch of time, or on one visitor?
+"""Episodes: does a failure that was shown rest on one stretch of time, on two, or on one visitor?
 
 Here: pure, rows in, an Episode or None out. Not here: the tests that show a failure (guardrails.py, analysis.py), or
 what follows from the answer (taking.py).
@@ -6,10 +6,11 @@ what follows from the answer (taking.py).
 Failures come together in time as they do by user: a machine that stands still for five seconds is one event, whether
 one request meets it or sixty. An episode is a window of EPISODE_SECONDS, wherever it begins. Of all windows the one in
 which the canary has the largest excess of failures over stable is found (a scan statistic with a fixed window [N65])
-and left out, both arms alike, and the same test is asked again. What is still shown then does not rest on one episode,
-however the failures inside of any one window depend on each other: the e-value of what is left is at most the one that
-all rows outside of that window give, which is an e-value of its own [S21]. The same is asked without the one visitor
-with the most failures, who may have tried again a hundred times.
+and left out, both arms alike, and the same test is asked again; then without the worst window of what is left, too.
+What is still shown rests on three episodes at least, as three releases that an episode ended do, however the failures
+inside of any two windows depend on each other: the e-value of what is left is at most the one that all rows outside of
+those windows give, which is an e-value of its own [S21]. The same is asked without the one visitor with the most
+failures, who may have tried again a hundred times.
 
 Sources:
   [N65] Naus: The distribution of the size of the maximum cluster of points on a line (1965).
@@ -63,16 +64,30 @@ def rests_on(
     *,
     arm: str = "canary",
     seconds: float = EPISODE_SECONDS,
+    windows: int = EPISODES_THAT_DENY - 1,
 ) -> Episode | None:
     """The episode without which `column` is not shown of the arm's rows any more, or None where it is shown without it.
 
     `rows` have served_at, variant, visitor_id and the boolean `column`; `name` says what the events of an episode are.
+    Where `windows` are left out before it is not shown, `others` names those after the worst.
     """
     rows = rows.sort("served_at")
-    for within in (_worst_window(rows, column, arm, seconds), _worst_visitor(rows, column, arm)):
-        if within is not None and not still_shown(rows.filter(~within)):
-            return _episode(rows.filter(within & pl.Series(rows["variant"] == arm) & rows[column]), name)
+    hits = (pl.col("variant") == arm) & pl.col(column)
+    visitor = _worst_visitor(rows, column, arm)
+    if visitor is not None and not still_shown(rows.filter(~visitor)):
+        return _episode(rows.filter(visitor).filter(hits), name)
+    found, left = [], rows
+    while len(found) < windows and (within := _worst_window(left, column, arm, seconds)) is not None:
+        found.append(_episode(left.filter(within).filter(hits), name))
+        left = left.filter(~within)
+        if not still_shown(left):
+            return joined(found)
     return None
+
+
+def joined(found: Sequence[Episode]) -> Episode:
+    """The worst, which names the others."""
+    return found[0].model_copy(update={"others": ", ".join(other.told() for other in found[1:])})
 
 
 def _worst_window(rows: pl.DataFrame, column: str, arm: str, seconds: float) -> pl.Series | None:

@@ -227,7 +227,13 @@ def stable_health(logs: Logs, scope: Scope, requests: pl.DataFrame) -> Verdict:
     if low <= BROKEN_RATE:
         return verdict(STABLE, scope, Outcome.PASS, said, *numbers)
     episode = rests_on(
-        recent, "failed", lambda left: _still_broken(left, scope), errors_named, arm="stable", seconds=STALL_SECONDS
+        recent,
+        "failed",
+        lambda left: _still_broken(left, scope),
+        errors_named,
+        arm="stable",
+        seconds=STALL_SECONDS,
+        windows=1,
     )
     found = verdict(STABLE, scope, Outcome.FAIL, said, *numbers)
     return found.model_copy(update={"episode": with_stalls(episode, scope.stalls)})

@@ -113,7 +113,7 @@ def _refused(world: World) -> Decision:
     episodes = [v.episode for v in failed if v.episode is not None]
     if len(episodes) < len(failed) or world.route.release.model.drill:
         return _to(world, "reject", Phase.REJECTED, _reasons(failed))
-    why = f"{episodes[0].told()} (one episode): it may be tried again; {_reasons(failed)}"
+    why = f"{episodes[0].told()} ({episodes[0].counted()}): it may be tried again; {_reasons(failed)}"
     return _to(world, "reject", Phase.HELD, why).model_copy(update={"episode": episodes[0]})
 
 

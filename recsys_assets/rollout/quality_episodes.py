@@ -15,31 +15,38 @@ import numpy as np
 import polars as pl
 
 from recsys_assets.records import Episode, MetricPlan, Outcome
-from recsys_assets.rollout.episodes import EPISODE_SECONDS, heaviest_window
+from recsys_assets.rollout.episodes import EPISODE_SECONDS, EPISODES_THAT_DENY, heaviest_window, joined
 from recsys_assets.rollout.evidence import milder
 from recsys_assets.rollout.metric_quality import judge_metric
 from recsys_assets.rollout.outcomes import Outcomes, Scope
 
 
 def resting(scope: Scope, metric: MetricPlan, outcomes: Outcomes) -> Episode | None:
-    """The episode without whose visitors the loss is not shown any more; None where it is shown without them."""
-    visitors = outcomes.visitors
-    window = heaviest_window(
-        visitors["first_at"].dt.epoch("us").to_numpy() / 1e6,
-        _lost(visitors),
-        EPISODE_SECONDS + scope.plan.attribution_seconds,
-    )
+    """The episode, or two, without whose visitors the loss is not shown any more; None where it is shown without."""
+    found: list[Episode] = []
+    left = outcomes.visitors
+    while len(found) < EPISODES_THAT_DENY - 1:
+        within = _worst(left, EPISODE_SECONDS + scope.plan.attribution_seconds)
+        if within is None:
+            return None
+        canary = left.filter(within & left["is_canary"])
+        began, ended = canary["first_at"][0], canary["first_at"][-1]
+        what = f"visitors with a loss of {metric.name} who came"
+        found.append(Episode(what=what, count=canary.height, began=began, seconds=(ended - began).total_seconds()))
+        left = left.filter(~within)
+        if judge_metric(milder(scope), metric, replace(outcomes, visitors=left)).outcome is not Outcome.FAIL:
+            return joined(found)
+    return None
+
+
+def _worst(visitors: pl.DataFrame, seconds: float) -> pl.Series | None:
+    """Which visitors came in the window with the largest loss."""
+    window = heaviest_window(visitors["first_at"].dt.epoch("us").to_numpy() / 1e6, _lost(visitors), seconds)
     if window is None:
         return None
     within = np.zeros(visitors.height, dtype=bool)
     within[window] = True
-    left = replace(outcomes, visitors=visitors.filter(~pl.Series(within)))
-    if judge_metric(milder(scope), metric, left).outcome is Outcome.FAIL:
-        return None
-    canary = visitors.filter(pl.Series(within) & visitors["is_canary"])
-    began, ended = canary["first_at"][0], canary["first_at"][-1]
-    what = f"visitors with a loss of {metric.name} who came"
-    return Episode(what=what, count=canary.height, began=began, seconds=(ended - began).total_seconds())
+    return pl.Series(within)
 
 
 def _lost(visitors: pl.DataFrame) -> np.ndarray:

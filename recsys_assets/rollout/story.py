@@ -37,7 +37,7 @@ def digest_told(ledger: Ledger, digest: str, now: datetime) -> str:
             f"  the digest is denied by {by}; `recsys-assets override {digest[:16]} --why '...'` lets it be tried again"
         )
     count = len(apart(ledger.episodes(digest)))
-    against = f"; {count} of the {EPISODES_THAT_DENY} episodes that deny it" if count else ""
+    against = f"; {count} of the {EPISODES_THAT_DENY} releases ended by an episode that deny it" if count else ""
     return f"  the digest is not denied{against}"
 
 

@@ -4,8 +4,8 @@ Here: two decisions apart, pure and the same for tick and guard. Not here: wheth
 breaches.py), or which digests are denied (denials.py).
 
 The weight is taken at once, whatever a failure rests on. The digest is denied only where the evidence does not rest on
-one episode: it is shown without the worst stretch of time and without the worst visitor, or the weight of this digest
-was taken for episodes before, in releases of their own.
+one episode, or two: it is shown without the two worst stretches of time and without the worst visitor, or the weight of
+this digest was taken for episodes before, in releases of their own.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def weight_taken(model: ModelVersion, against: Sequence[Verdict], *, earlier: Se
         return Taken(Phase.ROLLED_BACK, why, None)
     episode = episodes[0]
     if model.drill:
-        said = f"{episode.told()} (one episode): weight taken away; the digest of a drill is never denied"
+        said = f"{episode.told()} ({episode.counted()}): weight taken away; the digest of a drill is never denied"
         return Taken(Phase.ROLLED_BACK, f"{said}; {why}", episode)
     count = len(apart([*earlier, episode]))
     if count >= EPISODES_THAT_DENY:
         said = f"{episode.told()} (episode {count} of this digest, each in a release of its own)"
         return Taken(Phase.ROLLED_BACK, f"{said}: weight taken away; digest denied; {why}", episode)
-    left = f"{count} of the {EPISODES_THAT_DENY} episodes that deny it"
-    said = f"{episode.told()} (one episode): weight taken away; digest not denied ({left})"
+    left = f"{count} of the {EPISODES_THAT_DENY} releases that deny it"
+    said = f"{episode.told()} ({episode.counted()}): weight taken away; digest not denied ({left})"
     return Taken(Phase.HELD, f"{said}; {why}", episode)

@@ -86,8 +86,8 @@ def test_the_same_failures_spread_over_the_time_rest_on_no_episode() -> None:
     assert found.episode is None
 
 
-def test_a_third_of_all_requests_failing_for_a_minute_rests_on_no_episode() -> None:
-    rows = steady(status=lambda at: 500 if at > 240 and int(at * 10) % 3 == 0 else 200)
+def test_a_third_of_all_requests_failing_for_two_minutes_rests_on_no_episode() -> None:
+    rows = steady(status=lambda at: 500 if at > 180 and int(at * 10) % 3 == 0 else 200)
     assert of(judge(rows.logs(), scope(304)), ERRORS).episode is None
 
 
@@ -98,6 +98,20 @@ def test_a_third_of_all_requests_failing_for_three_seconds_is_one_episode() -> N
     assert found.outcome is Outcome.FAIL
     assert found.episode is not None
     assert found.episode.what == "errors"
+
+
+def test_two_stalls_in_one_release_are_two_episodes_and_three_are_evidence() -> None:
+    def standing(*begins: int) -> Verdict:
+        rows = steady(status=lambda at: 504 if any(b <= at < b + 5 for b in begins) else 200)
+        return of(judge(rows.logs(), scope(304)), ERRORS)
+
+    two = standing(100, 200)
+    assert two.episode is not None
+    assert two.episode.told() == ("50 timeouts within 5 s at 00:01:40 UTC and 50 timeouts within 5 s at 00:03:20 UTC")
+    assert two.episode.counted() == "two episodes"
+    assert standing(100).episode is not None
+    assert standing(50, 150, 250).outcome is Outcome.FAIL
+    assert standing(50, 150, 250).episode is None
 
 
 def test_pauses_of_a_second_each_minute_are_evidence_and_no_episode() -> None:

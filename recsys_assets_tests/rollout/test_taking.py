@@ -63,7 +63,7 @@ def episode(number: int) -> Episode:
 def test_for_one_episode_the_weight_goes_and_the_digest_stays() -> None:
     taken = weight_taken(model(), [failing()], earlier=())
     assert (taken.phase, taken.episode) == (Phase.HELD, STALL)
-    assert taken.reason.startswith(f"{TOLD} (1 of the 3 episodes that deny it)")
+    assert taken.reason.startswith(f"{TOLD} (1 of the 3 releases that deny it)")
     assert f"{ERRORS} FAIL" in taken.reason
 
 
