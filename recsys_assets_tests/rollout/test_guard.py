@@ -74,7 +74,7 @@ def test_a_breach_that_the_gateway_tells_waits_for_no_other_log(
 
     monkeypatch.setattr(post.metrics, "logs", not_asked)
     watch(post)
-    assert standing(post) == (Phase.ROLLED_BACK, 0)
+    assert standing(post) == (Phase.HELD, 0)
 
 
 def test_a_worse_canary_is_not_taken_back_to_a_stable_that_fails_itself(tmp_path: Path) -> None:

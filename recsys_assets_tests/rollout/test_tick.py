@@ -98,11 +98,12 @@ def _shifted(rows: Rows, seconds: float) -> Logs:
 
 
 def test_harm_takes_the_weight_removes_the_service_and_marks_what_was_shown(tmp_path: Path) -> None:
-    at, clock = desk(tmp_path, crowd(900, share=0.1, status=lambda i: 500 if i % 2 else 200).logs())
+    # Three minutes of it: more than two episodes of half a minute.
+    at, clock = desk(tmp_path, crowd(2_700, share=0.1, seconds=180, status=lambda i: 500 if i % 2 else 200).logs())
     canary(at)
-    clock.at = 64
+    clock.at = 184
     at = replace(at, platform=at.platform)
-    standing_lease = put(at, replace(standing(at), lease=later(100)))
+    standing_lease = put(at, replace(standing(at), lease=later(200)))
     assert standing_lease.split.canary_weight_bp == 1_000
     decision = tick(at, actor="test")
     assert decision is not None
