@@ -55,6 +55,7 @@ def judge_breach(
     verdicts: tuple[Verdict, ...],
     *,
     stable_ready: bool,
+    stable_there: bool = True,
     now: datetime,
     earlier: Sequence[Episode] = (),
 ) -> Decision | None:
@@ -71,7 +72,7 @@ def judge_breach(
     lease = f"nobody looked after it since the lease ran out at {state.lease.isoformat(timespec='seconds')}"
     taken = weight_taken(state.release.model, against, earlier=earlier) if against else Taken(Phase.HELD, lease, None)
     broken = [v for v in failed if v.check == STABLE]
-    gone = not stable_ready and not answered_lately(verdicts)
+    gone = not stable_ready and not (stable_there and answered_lately(verdicts))
     if gone or any(v.episode is None for v in broken):
         why = f"frozen, call a person: stable is broken too; {taken.reason}"
         return _decision(state, "pause", state.phase, why, verdicts)

@@ -76,7 +76,8 @@ def rests_on(
     visitor = _worst_visitor(rows, column, arm)
     if visitor is not None and not still_shown(rows.filter(~visitor)):
         return _episode(rows.filter(visitor).filter(hits), name)
-    found, left = [], rows
+    found: list[Episode] = []
+    left = rows
     while len(found) < windows and (within := _worst_window(left, column, arm, seconds)) is not None:
         found.append(_episode(left.filter(within).filter(hits), name))
         left = left.filter(~within)

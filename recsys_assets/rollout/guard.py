@@ -24,6 +24,7 @@ from recsys_assets.platform.interface import (
     NotFound,
     Platform,
     PlatformError,
+    ServiceStatus,
 )
 from recsys_assets.program_log import start_logging
 from recsys_assets.records import Decision, Episode, Phase, Verdict
@@ -79,7 +80,8 @@ def watch(post: Post, *, full: bool = True) -> Decision | None:
 
 def _withdrawal(post: Post, state: RouteState, excess: str) -> Decision:
     """Take the weight that nobody compared; that is no verdict on the model. Not where stable could not take it."""
-    takes = _ready(post, state)
+    stable = _stable(post, state)
+    takes = stable is not None and stable.ready
     phase = Phase.HELD if takes else state.phase
     return Decision(
         release_id=state.release.release_id,
@@ -104,8 +106,9 @@ def _act(post: Post, state: RouteState, decision: Decision, now: datetime) -> De
 
 
 def _judged(post: Post, state: RouteState, verdicts: tuple[Verdict, ...], now: datetime) -> Decision | None:
-    ready = _ready(post, state)
-    decision = judge_breach(state, verdicts, stable_ready=ready, now=now)
+    stable = _stable(post, state)
+    ready, there = stable is not None and stable.ready, stable is not None
+    decision = judge_breach(state, verdicts, stable_ready=ready, stable_there=there, now=now)
     if decision is None or decision.episode is None:
         return decision
     return judge_breach(state, verdicts, stable_ready=ready, now=now, earlier=_earlier_episodes(post, state))
@@ -151,11 +154,12 @@ def _scope(post: Post, state: RouteState, now: datetime) -> Scope:
     )
 
 
-def _ready(post: Post, state: RouteState) -> bool:
+def _stable(post: Post, state: RouteState) -> ServiceStatus | None:
+    """How stable's service stands, or None where there is none."""
     try:
-        return post.platform.status(INFERENCE_SERVICE, stable_service(state.release)).ready
+        return post.platform.status(INFERENCE_SERVICE, stable_service(state.release))
     except NotFound:
-        return False
+        return None
 
 
 def _call_a_person(post: Post, state: RouteState, decision: Decision, now: datetime) -> None:

@@ -216,7 +216,8 @@ def _stable_stalls(world: World) -> str:
         return ""
     if not world.ready(stable):
         unready = f"{stable} is not ready ({_why(world.services.get(stable))})"
-        return f"{unready}, and answered within {STALL_SECONDS:.0f} s" if answered_lately(world.verdicts) else ""
+        lately = stable in world.services and answered_lately(world.verdicts)
+        return f"{unready}, and answered within {STALL_SECONDS:.0f} s" if lately else ""
     return _reasons(failed)
 
 

@@ -374,7 +374,7 @@ def test_a_resumed_release_goes_on_with_the_time_that_it_had_left() -> None:
     state = replace(route(Phase.CANARY), pauses=over, deadline=later(10_600), lease=later(20_000))
     assert decide(world(state), later(10_500)).action == "advance"
     assert decide(world(state, verdicts=()), later(10_599)).action == "hold"
-    assert decide(world(state, verdicts=()), later(10_600)).phase is Phase.ROLLED_BACK
+    assert decide(world(state, verdicts=()), later(10_600)).phase is Phase.HELD
 
 
 @pytest.mark.parametrize("seen", [Phase.CANARY, Phase.BAKING])
@@ -536,7 +536,7 @@ def test_the_time_a_person_was_waited_for_is_nobody_elses(tmp_path: Path) -> Non
     state = replace(route(Phase.CANARY, 2, needs_approval=True), lease=later(10_000))
     quiet = world(state, verdicts=())
     assert decide(replace(quiet, waited=timedelta(seconds=400)), later(999)).action == "hold"
-    assert decide(replace(quiet, waited=timedelta(seconds=400)), later(1_000)).phase is Phase.ROLLED_BACK
+    assert decide(replace(quiet, waited=timedelta(seconds=400)), later(1_000)).phase is Phase.HELD
     harmed = world(state, verdicts=all_pass(**{ERRORS: Outcome.FAIL}), waited=timedelta(days=1))
     assert decide(harmed, later(1)).phase is Phase.ROLLED_BACK
 

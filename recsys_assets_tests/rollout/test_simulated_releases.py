@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.release_simulation.crowd import Traffic, Truth, draw
-from benchmarks.release_simulation.figures import exact
+from benchmarks.release_simulation.figures import TAKEN, exact
 from benchmarks.release_simulation.judged_alike import see
 from benchmarks.release_simulation.release import PLAN, Ended, run
 from recsys_assets.records import AnalysisPlan
@@ -62,14 +62,16 @@ def test_a_canary_that_is_as_good_as_stable_is_mostly_promoted_and_never_called_
     assert share(ended, "harm") == 0.0
 
 
-def test_a_canary_that_loses_everything_is_rolled_back_for_quality() -> None:
+def test_a_canary_that_loses_everything_loses_its_weight_for_quality() -> None:
+    # After a few attribution windows: too early to tell two episodes from more.
     ended = releases(Truth(loss=0.95), count=3)
-    assert {(e.ending, e.checks) for e in ended} == {("harm", ("canary_is_not_worse",))}
+    assert {e.checks for e in ended} == {("canary_is_not_worse",)}
+    assert {e.ending for e in ended} <= set(TAKEN)
 
 
-def test_a_canary_that_fails_a_tenth_of_its_requests_is_rolled_back_for_errors() -> None:
+def test_a_canary_that_fails_a_tenth_of_its_requests_loses_its_weight_for_errors() -> None:
     ended = releases(Truth(errors=20.0), count=3)
-    assert {e.ending for e in ended} == {"harm"}
+    assert {e.ending for e in ended} <= set(TAKEN)
     assert all("canary_has_no_more_errors" in e.checks for e in ended)
 
 

@@ -118,7 +118,7 @@ def test_harm_takes_the_weight_removes_the_service_and_marks_what_was_shown(tmp_
     assert at.registry.challenger() is None
     (mark,) = at.ledger.marks()
     assert mark.model_version == "2"
-    assert [(a.variant, a.visitors) for a in at.ledger.audience("rel-2")] == [("canary", 90), ("stable", 810)]
+    assert [(a.variant, a.visitors) for a in at.ledger.audience("rel-2")] == [("canary", 270), ("stable", 2430)]
     assert at.ledger.denied(at.clock()) == {model().bundle_digest: "rel-2"}
 
 
