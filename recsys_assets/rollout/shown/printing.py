@@ -15,7 +15,7 @@ from recsys_assets.rollout.notices import notices
 from recsys_assets.rollout.route import RouteBroken
 from recsys_assets.rollout.shown.layout import Row, table, wrapped
 from recsys_assets.rollout.shown.view import ReleaseView, by_ledger, every, of_release
-from recsys_assets.rollout.story import history, opening, verdict_rows
+from recsys_assets.rollout.story import digest_told, history, opening, verdict_rows
 
 
 def terminal_width() -> int | None:
@@ -67,8 +67,14 @@ def show_lines(desk: Desk, release_id: str, *, width: int | None) -> list[str]:
     ]
     verdicts = table(["outcome", "check", "reason"], verdict_rows(view.verdicts), width=width)
     promised = table(["promised", "value", "meaning"], plan, width=width)
-    blocks = [[*facts, *now], promised, history_lines(events, width=width), verdicts]
+    blocks = [[*facts, *now, *_digest(desk, events)], promised, history_lines(events, width=width), verdicts]
     return [line for block in blocks if block for line in ("", *block)][1:]
+
+
+def _digest(desk: Desk, events: Sequence[Event]) -> list[str]:
+    """Whether its digest may be released again; never broken, as it holds a command."""
+    digest = next((str(e.body["digest"]) for e in events if e.body.get("digest")), "")
+    return [digest_told(desk.ledger, digest, desk.clock())] if digest else []
 
 
 def history_lines(events: Sequence[Event], *, width: int | None) -> list[str]:
