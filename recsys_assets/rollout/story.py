@@ -30,15 +30,13 @@ def opening(events: Sequence[Event]) -> tuple[list[str], list[Row]]:
     return facts, [Row((name, value), (meaning,)) for name, value, meaning in promises(body["plan"])]
 
 
-def digest_told(ledger: Ledger, digest: str, now: datetime) -> str:
-    """Whether this digest may be released again, and how many episodes count against it."""
+def digest_told(ledger: Ledger, digest: str, now: datetime) -> tuple[str, str]:
+    """Whether this digest may be released again, and what counts against it; and the command that lets it be tried."""
     if (by := ledger.denied(now).get(digest)) is not None:
-        return (
-            f"  the digest is denied by {by}; `recsys-assets override {digest[:16]} --why '...'` lets it be tried again"
-        )
+        return f"the digest is denied by {by}", f"  recsys-assets override {digest[:16]} --why '...'"
     count = len(apart(ledger.episodes(digest)))
     against = f"; {count} of the {EPISODES_THAT_DENY} releases ended by an episode that deny it" if count else ""
-    return f"  the digest is not denied{against}"
+    return f"the digest is not denied{against}", ""
 
 
 def history(events: Sequence[Event]) -> list[Row]:

@@ -67,14 +67,17 @@ def show_lines(desk: Desk, release_id: str, *, width: int | None) -> list[str]:
     ]
     verdicts = table(["outcome", "check", "reason"], verdict_rows(view.verdicts), width=width)
     promised = table(["promised", "value", "meaning"], plan, width=width)
-    blocks = [[*facts, *now, *_digest(desk, events)], promised, history_lines(events, width=width), verdicts]
+    blocks = [[*facts, *now, *_digest(desk, events, width)], promised, history_lines(events, width=width), verdicts]
     return [line for block in blocks if block for line in ("", *block)][1:]
 
 
-def _digest(desk: Desk, events: Sequence[Event]) -> list[str]:
-    """Whether its digest may be released again; never broken, as it holds a command."""
+def _digest(desk: Desk, events: Sequence[Event], width: int | None) -> list[str]:
+    """Whether its digest may be released again; the command is never broken."""
     digest = next((str(e.body["digest"]) for e in events if e.body.get("digest")), "")
-    return [digest_told(desk.ledger, digest, desk.clock())] if digest else []
+    if not digest:
+        return []
+    said, command = digest_told(desk.ledger, digest, desk.clock())
+    return [*wrapped(said, indent=4, width=width), *([command] if command else [])]
 
 
 def history_lines(events: Sequence[Event], *, width: int | None) -> list[str]:
