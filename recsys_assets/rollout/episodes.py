@@ -86,6 +86,17 @@ def rests_on(
     return None
 
 
+def without_worst(
+    rows: pl.DataFrame, column: str, name: Named, *, arm: str, seconds: float = EPISODE_SECONDS
+) -> tuple[pl.DataFrame, Episode] | None:
+    """The rows outside of the window with the most events of the arm, and the episode in it; None without an event."""
+    rows = rows.sort("served_at")
+    if (within := _worst_window(rows, column, arm, seconds)) is None:
+        return None
+    hits = rows.filter(within & (rows["variant"] == arm) & rows[column])
+    return rows.filter(~within), _episode(hits, name)
+
+
 def joined(found: Sequence[Episode]) -> Episode:
     """The worst, which names the others."""
     return found[0].model_copy(update={"others": ", ".join(other.told() for other in found[1:])})

@@ -108,13 +108,9 @@ def _turned(world: World) -> Verdict | None:
 
 
 def _refused(world: World) -> Decision:
-    """Before any user saw it. What rests on one episode of the shadow is nobody's verdict on the model."""
+    """Before any user saw it."""
     failed = [v for v in (world.gate, world.shadow) if v and world.outcome(v) is Outcome.FAIL]
-    episodes = [v.episode for v in failed if v.episode is not None]
-    if len(episodes) < len(failed) or world.route.release.model.drill:
-        return _to(world, "reject", Phase.REJECTED, _reasons(failed))
-    why = f"{episodes[0].told()} ({episodes[0].counted()}): it may be tried again; {_reasons(failed)}"
-    return _to(world, "reject", Phase.HELD, why).model_copy(update={"episode": episodes[0]})
+    return _to(world, "reject", Phase.REJECTED, _reasons(failed))
 
 
 def _futile(world: World) -> Verdict | None:

@@ -5,7 +5,6 @@ Here: one verdict from both answers to the same request. Not here: the canary's 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ import polars as pl
 
 from recsys_assets.columns import EXPOSURES, GATEWAY_REQUESTS
 from recsys_assets.records import Episode, Measurement, Outcome, Verdict
-from recsys_assets.rollout.episodes import rests_on, with_stalls
+from recsys_assets.rollout.episodes import with_stalls, without_worst
 from recsys_assets.rollout.guardrails import LATENCY_FLOOR_MS, TAIL
 from recsys_assets.rollout.outcomes import SETTLE_SECONDS, Logs, lower_rung
 from recsys_assets.rollout.route import RouteState
@@ -68,41 +67,52 @@ def shadow_pairs(logs: Logs, state: RouteState, *, now: datetime) -> Pairs:
 def compare_shadow(logs: Logs, state: RouteState, *, now: datetime, stalls: Sequence[Stall] = ()) -> Verdict:
     """PASS when `plan.shadow_requests` copies were answered and nothing is shown to be wrong; how alike is only told.
 
-    A copy without an answer is an error of the shadow. FAIL is only said when shown, with the canary's limits.
+    A copy without an answer is an error of the shadow. FAIL is only said when shown, with the canary's limits, and not
+    by one episode alone: nobody waits for a shadow's answers, so it is given the time to show that it was no more. As
+    many copies as the plan asks for, beyond the episode, then decide.
     """
     plan = state.release.plan
     for name in ("gateway", "exposures"):
         if getattr(logs, name) is None:
             return _verdict(state, Outcome.INCONCLUSIVE, f"the {name} log cannot be read")
     found = shadow_pairs(logs, state, now=now)
-    pairs, asked = found.pairs, found.asked
-    if asked < MIN_PAIRS:
-        return _verdict(state, Outcome.INCONCLUSIVE, f"{asked} of {plan.shadow_requests} requests copied")
-    numbers, against = _numbers(found), _against(found, state, plan.alpha)
-    if against:
-        failed = _verdict(state, Outcome.FAIL, "; ".join(against), *numbers)
-        return failed.model_copy(update={"episode": with_stalls(_resting(found, state), stalls)})
-    lost = asked - pairs.height
-    said = f"{pairs.height} of {asked} copies answered, {plan.shadow_requests} wanted"
-    if pairs.height < plan.shadow_requests or lost > plan.max_error_rate_increase * asked:
-        return _verdict(state, Outcome.INCONCLUSIVE, said, *numbers)
-    return _verdict(state, Outcome.PASS, said, *numbers)
+    if found.asked < MIN_PAIRS:
+        return _verdict(state, Outcome.INCONCLUSIVE, f"{found.asked} of {plan.shadow_requests} requests copied")
+    numbers, limit = _numbers(found), _limit_ms(found, state)
+    if against := _against(found, state, limit):
+        left, episode = _beyond_one_episode(found, limit)
+        if still := _against(left, state, limit):
+            return _verdict(state, Outcome.FAIL, "; ".join(still), *numbers)
+        seen = with_stalls(episode, stalls) or episode
+        outcome, said = _enough(left, state)
+        return _verdict(state, outcome, f"beyond {seen.told()} ({'; '.join(against)}): {said}", *numbers)
+    return _verdict(state, *_enough(found, state), *numbers)
 
 
-def _against(found: Pairs, state: RouteState, alpha: float, *, limit_ms: float | None = None) -> list[str]:
-    """What is shown at alpha to be worse than the plan's limits for the canary."""
+def _enough(found: Pairs, state: RouteState) -> tuple[Outcome, str]:
+    """Whether so many copies were answered as the plan asks for, where nothing is shown to be wrong with them."""
+    plan, answered = state.release.plan, found.pairs.height
+    said = f"{answered} of {found.asked} copies answered, {plan.shadow_requests} wanted"
+    lost = found.asked - answered
+    few = answered < plan.shadow_requests or lost > plan.max_error_rate_increase * found.asked
+    return Outcome.INCONCLUSIVE if few else Outcome.PASS, said
+
+
+def _against(found: Pairs, state: RouteState, limit_ms: float) -> list[str]:
+    """What is shown to be worse than the plan's limits for the canary."""
     plan, pairs, n = state.release.plan, found.pairs, found.pairs.height
+    if found.asked < MIN_PAIRS:
+        return []
     lost, useless = found.asked - n, int((pairs["shadow_empty"] | pairs["shadow_lower"]).sum())
-    limit = _limit_ms(found, state) if limit_ms is None else limit_ms
-    slow, slow_stable = (int((pairs[name] > limit).sum()) for name in ("shadow_ms", "stable_ms"))
+    slow, slow_stable = (int((pairs[name] > limit_ms).sum()) for name in ("shadow_ms", "stable_ms"))
     lower = int(pairs["stable_lower"].sum())
     told = []
-    if rate_bounds(lost, found.asked, alpha)[0] > plan.max_error_rate_increase:
+    if rate_bounds(lost, found.asked, plan.alpha)[0] > plan.max_error_rate_increase:
         told.append(f"{lost} of {found.asked} copies got no answer")
-    if difference_bounds((useless, n), (lower, n), alpha)[0] > plan.max_degraded_rate_increase:
+    if difference_bounds((useless, n), (lower, n), plan.alpha)[0] > plan.max_degraded_rate_increase:
         told.append(f"{useless} of {n} answers are empty or degraded")
-    if difference_bounds((slow, n), (slow_stable, n), alpha)[0] > TAIL:
-        told.append(f"{slow} of {n} answers took more than {limit:.0f} ms")
+    if difference_bounds((slow, n), (slow_stable, n), plan.alpha)[0] > TAIL:
+        told.append(f"{slow} of {n} answers took more than {limit_ms:.0f} ms")
     return told
 
 
@@ -111,20 +121,18 @@ def _limit_ms(found: Pairs, state: RouteState) -> float:
     return max(usual * state.release.plan.max_p99_ratio, LATENCY_FLOOR_MS)
 
 
-def _resting(found: Pairs, state: RouteState) -> Episode | None:
-    """The episode without which nothing is shown any more, or None where it is shown without it."""
-    limit = _limit_ms(found, state)
-    bad = pl.col("shadow_empty") | pl.col("shadow_lower") | (pl.col("shadow_ms") > limit)
+def _beyond_one_episode(found: Pairs, limit_ms: float) -> tuple[Pairs, Episode]:
+    """The copies outside of the stretch of time with most of the bad ones, and that stretch."""
+    bad = pl.col("shadow_empty") | pl.col("shadow_lower") | (pl.col("shadow_ms") > limit_ms)
     answers = found.pairs.select("request_id", bad=bad)
-    copies = found.copies.join(answers, on="request_id", how="left").with_columns(pl.col("bad").fill_null(True))
-    copies = copies.with_columns(variant=pl.lit("shadow"), visitor_id=pl.lit(None, dtype=pl.String))
-
-    def still_shown(left: pl.DataFrame) -> bool:
-        pairs = found.pairs.join(left.select("request_id"), on="request_id", how="semi")
-        kept = Pairs(left.height, pairs, left.select("request_id", "served_at"))
-        return bool(_against(kept, state, math.sqrt(state.release.plan.alpha), limit_ms=limit))
-
-    return rests_on(copies, "bad", still_shown, lambda _: "copies without a good answer", arm="shadow")
+    copies = found.copies.join(answers, on="request_id", how="left").with_columns(
+        pl.col("bad").fill_null(True), variant=pl.lit("shadow"), visitor_id=pl.lit(None, dtype=pl.String)
+    )
+    parted = without_worst(copies, "bad", lambda _: "copies without a good answer", arm="shadow")
+    assert parted is not None, "something was shown, so that one copy at the least is bad"
+    rows, episode = parted
+    pairs = found.pairs.join(rows.select("request_id"), on="request_id", how="semi")
+    return Pairs(rows.height, pairs, rows.select("request_id", "served_at")), episode
 
 
 def _numbers(found: Pairs) -> tuple[Measurement, ...]:

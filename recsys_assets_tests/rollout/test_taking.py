@@ -151,18 +151,6 @@ def test_when_stable_answered_last_stands_in_its_verdict() -> None:
     assert not answered_lately(judge(steady().logs(), scope(315)))
 
 
-@pytest.mark.parametrize(("drill", "phase"), [(None, Phase.HELD), ("slow", Phase.REJECTED)])
-def test_a_stall_of_the_shadow_rejects_no_model(drill: str | None, phase: Phase) -> None:
-    state = route(Phase.SHADOW)
-    state = replace(
-        state, release=state.release.model_copy(update={"model": model().model_copy(update={"drill": drill})})
-    )
-    decision = decide(world(state, shadow=failing("shadow")), later(1))
-    assert (decision.action, decision.phase) == ("reject", phase)
-    lasting = decide(world(state, shadow=failing("shadow", None)), later(1))
-    assert lasting.phase is Phase.REJECTED
-
-
 def row(number: int, kind: str, *, hours: float, action: str = "roll_back", drill: str | None = None) -> Event:
     at = T0 + timedelta(hours=hours)
     body: dict[str, Any] = {"digest": "d", "action": action, "model": {"drill": drill}}
