@@ -125,15 +125,16 @@ app.registered_commands.extend(c for c in releases.app.registered_commands if c.
 @app.command()
 def status() -> None:
     """Every release: version, phase, the canary's weight, what it waits for, who saw what; and who waits for you.
-    Last, what of the interactions' files was not read."""
+    Last, what of the interactions' files was not read, and what each sensor said when it looked."""
     from recsys_assets.interactions.survey import intake_lines
     from recsys_assets.notifications.standing import standing_lines
+    from recsys_assets.resources.ticks import sensor_lines
     from recsys_assets.rollout.shown.layout import wrapped
     from recsys_assets.rollout.shown.printing import terminal_width
 
     releases.status()
     settings = _settings()
-    for said in [*standing_lines(settings), *intake_lines(settings.home)]:
+    for said in [*standing_lines(settings), *intake_lines(settings.home), *sensor_lines(settings)]:
         indent = len(said) - len(said.lstrip())
         for line in wrapped(said, indent=indent, width=terminal_width()):
             typer.echo(line)

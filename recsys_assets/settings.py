@@ -124,20 +124,38 @@ class InteractionSource(TextLayout):
 
 
 class Attribute(_Section):
-    """One attribute of an item or a user: the file's column and how to read it. `separator` splits `categories`."""
+    """One attribute of an item or a user: the file's column and how to read it. `separator` splits `categories`,
+    `range` bounds a number, `may_be_future` lets a time lie after the moment at which it is read."""
 
     column: str
     kind: AttributeKind
     separator: str = Field(default="|", min_length=1)
     time_unit: TimeUnit = "iso"
+    range: tuple[float, float] | None = None
+    may_be_future: bool = False
+
+    @model_validator(mode="after")
+    def _limits_fit_the_kind(self) -> Self:
+        if self.range is not None and self.kind != "number":
+            raise ValueError(f"range is for attributes of kind number, not {self.kind}")
+        if self.range is not None and self.range[0] > self.range[1]:
+            raise ValueError(f"range must run from low to high, not from {self.range[0]:g} to {self.range[1]:g}")
+        if self.may_be_future and self.kind != "time":
+            raise ValueError(f"may_be_future is for attributes of kind time, not {self.kind}")
+        return self
 
 
 class EntitySource(TextLayout):
-    """A file of items or of users: the id column and any number of attributes, by the name they get here."""
+    """A file of items or of users: the id column and any number of attributes, by the name they get here.
+
+    A new file must keep `min_kept_ratio` of what the table in place has: of its rows, of the identifiers that the
+    newest interactions name, and of the share of rows with a value of each attribute. 0 accepts whatever comes.
+    """
 
     path: str
     id_column: str
     attributes: dict[str, Attribute] = Field(default_factory=dict)
+    min_kept_ratio: float = Field(default=0.6, ge=0, le=1)
 
     @field_validator("attributes")
     @classmethod

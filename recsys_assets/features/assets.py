@@ -131,7 +131,7 @@ def _days(context: dg.AssetExecutionContext, tables: TablesResource) -> list[dat
 
     A day that was taken in and holds no event is as good as any other: nobody has a row of it.
     """
-    days = days_of(context.partition_keys)
+    days = days_of(context)
     try:
         known = set(tables.days("interactions"))
     except TableMissing as absent:

@@ -1,20 +1,21 @@
-"""The assets `interactions`, `items` and `users`: what the sources hold, judged, in versioned tables.
+"""The asset `interactions`: what the sources hold, judged, in a versioned table; and the room's jobs.
 
-Here: Dagster's side of taking days in. Not here: judgement (contract.py, intake.py), the look of results (report.py).
+Here: Dagster's side of taking days in. Not here: judgement (contract.py, intake.py), the look of results (report.py),
+items and users (catalogue/assets.py).
 """
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from recsys_assets.columns import DAY, ITEM, USER
+from recsys_assets.columns import DAY
+from recsys_assets.interactions.catalogue import assets as catalogue
 from recsys_assets.interactions.partitions import daily, days_of
 from recsys_assets.resources.one_writer import one_writer
 from recsys_assets.resources.tables import TablesResource
-from recsys_assets.settings import EntitySource, Settings
+from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -36,15 +37,11 @@ CHECKS = {
 
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
     """interactions, items, users."""
-    return [
-        _interactions(settings),
-        _entities(settings, "items", ITEM, settings.data.items),
-        _entities(settings, "users", USER, settings.data.users),
-    ]
+    return [_interactions(settings), *catalogue.build_assets(settings)]
 
 
 def build_checks(settings: Settings) -> list[dg.AssetChecksDefinition]:
-    """None of their own: the checks of `interactions` stand in the asset, so that they judge before it writes."""
+    """None of their own: the checks stand in the assets, so that they judge before anything is written."""
     return []
 
 
@@ -92,7 +89,7 @@ def _interactions(settings: Settings) -> dg.AssetsDefinition:
         """
         from recsys_assets.interactions.report import materialization
 
-        days = days_of(context.partition_keys)
+        days = days_of(context)
         intake = _take_in(settings, tables, days)
         _store(settings, tables, intake, context.run.run_id)
         return materialization(intake, CHECKS, ALL_READ)
@@ -136,7 +133,7 @@ def _stored_counts(tables: TablesResource, *, before: date) -> dict[date, int]:
 
 def _store(settings: Settings, tables: TablesResource, intake: Any, run_id: str) -> None:
     """Bad files first, then good days, then the record: cut off anywhere, a repetition ends in the same state."""
-    from recsys_assets.interactions.days import TABLE, record_days
+    from recsys_assets.interactions.days import TABLE, judged_by, record_days, since_first_stored, upgraded
     from recsys_assets.interactions.quarantine import quarantine
 
     at = datetime.now(UTC)
@@ -145,50 +142,10 @@ def _store(settings: Settings, tables: TablesResource, intake: Any, run_id: str)
             quarantine(settings.home, file, found, days=intake.blocked_by(file), at=at, judged=intake.days)
     if intake.good_days:
         tables.overwrite_days("interactions", intake.good_rows, intake.good_days)
-    tables.overwrite_days(TABLE, record_days(intake, run_id), intake.days)
-
-
-def _entities(settings: Settings, name: str, id_name: str, source: EntitySource | None) -> dg.AssetsDefinition:
-    @dg.asset(
-        name=name,
-        # Without a file of their own, the entities are those that events have named.
-        deps=[] if source else ["interactions"],
-        group_name=GROUP,
-        kinds={"deltalake", "polars"},
-        owners=OWNERS,
-        description=f"One row is one {name[:-1]} with its attributes. Grain: {id_name}. Fresh as its file.",
-    )
-    @one_writer(settings, name)
-    def entities(tables: TablesResource) -> dg.MaterializeResult:  # type: ignore[type-arg]
-        from recsys_assets.interactions.report import entity_metadata
-
-        frame = _entity_rows(settings, tables, source, id_name)
-        version = tables.overwrite(name, frame)
-        digest = entity_digest(settings, source)
-        return dg.MaterializeResult(metadata=entity_metadata(frame, version, digest))
-
-    return entities
-
-
-def _entity_rows(settings: Settings, tables: TablesResource, source: EntitySource | None, id_name: str) -> Any:
-    from recsys_assets.interactions.entities import EntitiesBrokenError, read_entities
-    from recsys_assets.interactions.sources import local_copy
-
-    if source is None:
-        return tables.scan("interactions").select(id_name).unique().sort(id_name).collect()
-    place = settings.resolve(source.path)
-    if "://" not in place and not Path(place).exists():
-        raise dg.Failure(f"{place}: no such file")
-    try:
-        with local_copy(place) as path:
-            return read_entities(path, source, id_name)
-    except EntitiesBrokenError as broken:
-        raise dg.Failure(str(broken).replace(str(path), place)) from broken
-
-
-def entity_digest(settings: Settings, source: EntitySource | None) -> str:
-    """The content digest of an entity file; empty where there is none."""
-    from recsys_assets.interactions.sources import list_matching
-
-    found = [] if source is None else list_matching(settings.resolve(source.path))
-    return found[0].digest if found else ""
+    rows = record_days(intake, run_id, judged_by=judged_by(settings.data), at=at)
+    if tables.exists(TABLE):
+        before = tables.read(TABLE)
+        rows = since_first_stored(rows, before)
+        if set(before.columns) != set(rows.columns):
+            tables.overwrite(TABLE, upgraded(before))
+    tables.overwrite_days(TABLE, rows, intake.days)

@@ -41,6 +41,8 @@ class Rule(StrEnum):
     DUPLICATE = "duplicate"
     EMPTY = "empty"
     VOLUME = "volume"
+    # Of items and users only: their identifiers are not those of the interactions.
+    UNMATCHED = "unmatched"
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,15 @@ Here: reading an entity file and what makes it unusable. Not here: what the attr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
-from recsys_assets.interactions.attributes import EXPECTED, attribute, known_lists
+from recsys_assets.interactions.attributes import attribute, known_lists
+from recsys_assets.interactions.catalogue.contract import judge_entities
+from recsys_assets.interactions.contract import Rule, Violation
 from recsys_assets.interactions.files.json_values import check_single, list_columns
 from recsys_assets.interactions.files.opening import ROW, open_file
 from recsys_assets.interactions.formats import SourceUnreadableError
@@ -18,37 +22,44 @@ from recsys_assets.settings import EntitySource
 
 
 class EntitiesBrokenError(ValueError):
-    """The file cannot be used; the message lists everything wrong, by row and column."""
+    """The file breaks the contract; the message says how, by row and column, and `violations` holds all of it."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        super().__init__("; ".join(map(str, violations)))
+        self.violations = list(violations)
 
 
-def read_entities(path: Path, source: EntitySource, id_name: str) -> pl.DataFrame:
+def read_entities(
+    path: Path, source: EntitySource, id_name: str, *, file: str | None = None, now: datetime | None = None
+) -> pl.DataFrame:
     """`id_name` and the attributes under their names: category and text are strings, categories lists, number Float64,
-    time UTC. Identical rows count once; two different rows of one id, or a row without an id, make the file unusable.
+    time UTC. Identical rows count once. Raises EntitiesBrokenError; `file` is the file's name for people. Without `now`
+    no time is in the future.
     """
-    raw = _read(path, source)
+    named = file or str(path)
+    raw = _read(path, source, named)
     types = raw.schema
     frame = raw.select(
         pl.col(ROW),
         to_id(source.id_column, types[source.id_column]).alias(id_name),
         *(attribute(name, each, types[each.column]) for name, each in source.attributes.items()),
     )
-    errors = [*_lost(raw, frame, source, id_name), *_conflicts(frame, id_name)]
-    if errors:
-        raise EntitiesBrokenError(f"{path}: " + "; ".join(errors))
+    if found := judge_entities(raw, frame, source, id_name, file=named, now=now):
+        raise EntitiesBrokenError(found)
     return known_lists(frame.drop(ROW)).unique(maintain_order=True)
 
 
-def _read(path: Path, source: EntitySource) -> pl.DataFrame:
+def _read(path: Path, source: EntitySource, named: str) -> pl.DataFrame:
     wanted = list(dict.fromkeys([source.id_column, *(each.column for each in source.attributes.values())]))
     try:
         with open_file(path, source, wanted, [source.id_column]) as file:
             if lacking := [name for name in wanted if name not in file.names]:
-                raise EntitiesBrokenError(f"{path}: no column {', '.join(lacking)}; it has {', '.join(file.names)}")
+                reason = f"the file has no such column; it has {', '.join(file.names)}"
+                raise EntitiesBrokenError([Violation(named, Rule.SCHEMA, reason, column=name) for name in lacking])
             frame = file.collect(file.lazy.select(ROW, *wanted))
             return frame if file.json_lines is None else _parsed_lists(frame, file.json_lines, source)
     except SourceUnreadableError as broken:
-        where = f"row {broken.row}: " if broken.row is not None else ""
-        raise EntitiesBrokenError(f"{path}: cannot be read: {where}{broken}") from broken
+        raise EntitiesBrokenError([Violation(named, Rule.UNREADABLE, str(broken), row=broken.row)]) from broken
 
 
 def _parsed_lists(frame: pl.DataFrame, path: Path, source: EntitySource) -> pl.DataFrame:
@@ -57,35 +68,3 @@ def _parsed_lists(frame: pl.DataFrame, path: Path, source: EntitySource) -> pl.D
     there = {column: separator for column, separator in lists.items() if column in frame.columns}
     check_single(path, [name for name in frame.columns if name not in there])
     return frame.with_columns(list_columns(path, there)) if there else frame
-
-
-def _lost(raw: pl.DataFrame, frame: pl.DataFrame, source: EntitySource, id_name: str) -> list[str]:
-    """Rows without an id, and numbers or times that are none."""
-    errors = [f"row {row}, column {source.id_column}: no identifier" for row in _rows(frame, frame[id_name].is_null())]
-    for name, each in source.attributes.items():
-        given = raw[each.column].is_not_null()
-        if raw.schema[each.column] == pl.String:
-            given = given & (raw[each.column].str.strip_chars() != "").fill_null(False)
-        elif raw.schema[each.column].is_float():
-            given = given & raw[each.column].is_not_nan().fill_null(False)
-        lost = given & frame[name].is_null()
-        if each.kind == "number":
-            lost = lost | frame[name].is_infinite().fill_null(False)
-        shown = raw.filter(lost)[each.column].head(5).to_list()
-        reason = EXPECTED.get(each.kind, f"not a {each.kind}")
-        rows = _rows(frame, lost)
-        errors += [f"row {r}, column {each.column}: {reason}, got {v!r}" for r, v in zip(rows, shown, strict=True)]
-    return errors
-
-
-def _conflicts(frame: pl.DataFrame, id_name: str) -> list[str]:
-    distinct = frame.unique(subset=[c for c in frame.columns if c != ROW], maintain_order=True)
-    twice = distinct.filter(pl.col(id_name).is_duplicated() & pl.col(id_name).is_not_null())
-    return [
-        f"row {row}: {id_name} {one!r} stands there with different attributes"
-        for row, one in twice.select(ROW, id_name).head(5).iter_rows()
-    ]
-
-
-def _rows(frame: pl.DataFrame, where: pl.Series) -> list[int]:
-    return [int(row) for row in frame.filter(where)[ROW].head(5)]

@@ -21,9 +21,22 @@ def daily(settings: Settings) -> dg.DailyPartitionsDefinition:
     )
 
 
-def days_of(partition_keys: Sequence[str]) -> list[date]:
-    """The days behind partition keys, ascending."""
-    return sorted(date.fromisoformat(key) for key in partition_keys)
+def days_of(context: dg.AssetExecutionContext) -> list[date]:
+    """The days that a run is about, ascending. Refused for a run that names none, which Dagster lets begin."""
+    if not (context.has_partition_key or context.has_partition_key_range):
+        raise dg.Failure(_which_days(context.asset_key.to_user_string()), allow_retries=False)
+    return sorted(date.fromisoformat(key) for key in context.partition_keys)
+
+
+def _which_days(asset: str) -> str:
+    first, last = "2024-01-01", "2024-01-31"
+    tags = f'{{"dagster/asset_partition_range_start": "{first}", "dagster/asset_partition_range_end": "{last}"}}'
+    return (
+        f"{asset} is kept by day, and this run does not say for which days. Name them, for example: "
+        f"dagster job execute -m recsys_assets.definitions -j ingest --tags '{tags}'. "
+        "In the UI choose the days under `Materialize`. While `recsys-assets up` runs, the sensor new_days_sensor asks "
+        "for every day whose file arrives; nobody has to start that run."
+    )
 
 
 def ranges(days: Sequence[date]) -> list[tuple[date, date]]:

@@ -40,18 +40,6 @@ def materialization(intake: Intake, checks: Mapping[str, Sequence[str]], all_rea
     return dg.MaterializeResult(metadata=metadata, check_results=results)
 
 
-def entity_metadata(frame: pl.DataFrame, version: int, digest: str) -> dict[str, Any]:
-    """Row count, columns, how much of each is known."""
-    known = {name: f"{1 - frame[name].null_count() / max(frame.height, 1):.1%}" for name in frame.columns}
-    columns = [dg.TableColumn(name, str(dtype), f"{known[name]} known") for name, dtype in frame.schema.items()]
-    return {
-        "dagster/row_count": frame.height,
-        "dagster/column_schema": dg.TableSchema(columns=columns),
-        "table_version": version,
-        "digest": digest,
-    }
-
-
 def _all_read(intake: Intake, name: str) -> dg.AssetCheckResult:
     """A warning: a log that cannot be read holds nobody knows which days."""
     more = f"; and {len(intake.unread) - 3} more" if len(intake.unread) > 3 else ""
@@ -76,7 +64,7 @@ def _check(intake: Intake, name: str, rules: Sequence[str]) -> dg.AssetCheckResu
         description += _volume_basis(intake) if "volume" in rules else ""
     metadata: dict[str, Any] = {"violations": len(found)}
     if found:
-        metadata["table"] = _violations_table(found)
+        metadata["table"] = violations_table(found)
     return dg.AssetCheckResult(
         check_name=name,
         passed=not found and not blind,
@@ -91,7 +79,7 @@ def _volume_basis(intake: Intake) -> str:
     return f" (not compared, being the first with rows: {', '.join(unjudged)})" if unjudged else ""
 
 
-def _violations_table(found: Sequence[Violation]) -> dg.TableMetadataValue:
+def violations_table(found: Sequence[Violation]) -> dg.TableMetadataValue:
     records = [
         dg.TableRecord(
             {

@@ -124,7 +124,8 @@ def _list_local(pattern: str) -> Iterator[SourceFile | PassedOver]:
             continue
         try:
             stat = found.stat()
-            digest = _digest(str(found), stat.st_size, stat.st_mtime_ns)
+            # A copy that keeps the old time of change, as rsync and tar make, still has its own place and moment.
+            digest = _digest(str(found), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
         except OSError as broken:
             yield PassedOver(str(found), f"cannot be read: {broken.strerror}")
             continue
@@ -132,8 +133,8 @@ def _list_local(pattern: str) -> Iterator[SourceFile | PassedOver]:
 
 
 @lru_cache(maxsize=65_536)
-def _digest(path: str, size: int, changed_ns: int) -> str:
-    """SHA-256 of the content. Size and time of change are arguments so that an unchanged file is hashed once."""
+def _digest(path: str, *unchanged: int) -> str:
+    """SHA-256 of the content. What changes with a file is an argument, so that an unchanged one is hashed once."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

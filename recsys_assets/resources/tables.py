@@ -6,7 +6,7 @@ Here: reading, writing and the stability of a table's schema. Not here: what any
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -30,6 +30,7 @@ _ATTEMPTS: Final = 5
 _IMPATIENT: Final = {"max_retries": "6", "retry_timeout": "20s", "connect_timeout": "5s", "timeout": "60s"}
 _AS_POLARS_SAYS: Final = {"max_retries": 6, "retry_timeout_ms": 20_000}
 _FORGETS: Final = "delta.enableExpiredLogCleanup"
+_ABOUT: Final = "recsys_assets."
 
 
 class TableMissing(UserFacingError, LookupError):  # noqa: N818 - a state of the world that callers expect
@@ -85,9 +86,14 @@ class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         """The days that have rows, ascending; read from the table's log alone."""
         return sorted(date.fromisoformat(p[_DAY]) for p in self._open(name).partitions() if p.get(_DAY))
 
-    def overwrite(self, name: str, frame: pl.DataFrame) -> int:
-        """Replace the table, its schema included; return the new version."""
-        return self._write(name, _storable(frame), mode="overwrite", schema_mode="overwrite")
+    def overwrite(self, name: str, frame: pl.DataFrame, *, about: Mapping[str, str] | None = None) -> int:
+        """Replace the table, its schema included; return the new version. `about` is kept in the same commit."""
+        return self._write(name, _storable(frame), mode="overwrite", schema_mode="overwrite", about=about)
+
+    def about(self, name: str) -> dict[str, str]:
+        """What the writer of the newest version said about it; empty for a version that was written otherwise."""
+        newest = self._open(name).history(1)[0]
+        return {key.removeprefix(_ABOUT): str(newest[key]) for key in newest if key.startswith(_ABOUT)}
 
     def overwrite_days(self, name: str, frame: pl.DataFrame, days: Sequence[date]) -> int:
         """Replace exactly these days by the frame's rows in one commit; days without rows in it become empty.
@@ -225,8 +231,9 @@ class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         mode: Literal["append", "overwrite"],
         predicate: str | None = None,
         schema_mode: Literal["overwrite"] | None = None,
+        about: Mapping[str, str] | None = None,
     ) -> int:
-        from deltalake import DeltaTable, write_deltalake
+        from deltalake import CommitProperties, DeltaTable, write_deltalake
 
         where, options = self._place(name), self._options()
         partition_by = [_DAY] if _DAY in rows.columns else None
@@ -248,6 +255,7 @@ class TablesResource(dg.ConfigurableResource):  # type: ignore[type-arg]
                 predicate=predicate,
                 schema_mode=schema_mode,
                 storage_options=options,
+                commit_properties=CommitProperties({_ABOUT + key: value for key, value in (about or {}).items()}),
                 post_commithook_properties=_all_versions_stay(),
             )
         return DeltaTable(self.uri(name), storage_options=self._options()).version()

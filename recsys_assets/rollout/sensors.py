@@ -8,11 +8,12 @@ decision is to hold, the sensor has itself looked at the verdicts: it renews the
 When it dies, or the daemon does, the lease runs out and the guard takes the weight.
 """
 
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
+from recsys_assets.resources.attempts import WORK_TAG, not_now, run_key, runs_under_way, tries_of
 from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.rollout.jobs import ADVANCE_JOB, CANARY, CHAMPION, RELEASE_JOB, RELEASE_TAG, SHADOW_COMPARISON
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from recsys_assets.rollout.desk import Desk
     from recsys_assets.rollout.route import RouteState
     from recsys_assets.rollout.shown.events import Board
+
+# What a move's next try waits for after a run that failed, in leases: soon enough that the lease still holds, then as
+# often as a release may need until its deadline.
+WAITS_IN_LEASES: Final = (0.1, 0.5, 1.0, *(2.0,) * 17)
 
 
 def build_sensors(settings: Settings) -> list[dg.SensorDefinition]:
@@ -78,20 +83,14 @@ def _looked_after(desk: "Desk", instance: dg.DagsterInstance, state: "RouteState
     run that was killed keeps the status STARTED for long."""
     left = (state.lease - desk.clock()).total_seconds()
     fresh = left > state.release.plan.lease_seconds / 2
-    return _in_flight(instance) if fresh else None
+    return _in_flight(instance, desk.clock()) if fresh else None
 
 
-def _in_flight(instance: dg.DagsterInstance) -> str | None:
-    statuses = [
-        dg.DagsterRunStatus.QUEUED,
-        dg.DagsterRunStatus.NOT_STARTED,
-        dg.DagsterRunStatus.STARTING,
-        dg.DagsterRunStatus.STARTED,
-    ]
+def _in_flight(instance: dg.DagsterInstance, now: datetime) -> str | None:
     for job in (RELEASE_JOB, ADVANCE_JOB):
-        found = instance.get_runs(dg.RunsFilter(job_name=job, statuses=statuses), limit=1)
-        if found:
-            return found[0].run_id
+        for run in runs_under_way(instance, now, job):
+            if run.status is not dg.DagsterRunStatus.CANCELING:
+                return run.run_id
     return None
 
 
@@ -109,17 +108,34 @@ def _look(desk: "Desk", board: "Board", state: "RouteState") -> dg.RunRequest | 
         board.show(desk, view)
         return dg.SkipReason(view.line if view else "the route is gone")
     board.show(desk, current(desk))
-    return dg.SkipReason("the route is gone") if decision is None else request(state, decision, desk.clock())
+    if decision is None:
+        return dg.SkipReason("the route is gone")
+    return request(board.instance, state, decision, desk.clock())
 
 
-def request(state: "RouteState", decision: "Decision", now: datetime) -> dg.RunRequest:
-    """The run that makes this move. The same move asked for again is one run; after two leases it may be asked again,
-    since the first run may have died before it did anything."""
-    bucket = int(now.timestamp() // (2 * state.release.plan.lease_seconds))
+def request(
+    instance: dg.DagsterInstance, state: "RouteState", decision: "Decision", now: datetime
+) -> dg.RunRequest | dg.SkipReason:
+    """The run that makes this move. A run in flight for it is not doubled, unless two leases have passed: it may have
+    died before it did anything. One that failed is tried again, while the lease holds and after."""
+    lease = timedelta(seconds=state.release.plan.lease_seconds)
+    work = f"canary:v{state.version}:{state.release.release_id}:{state.transition}:{decision.phase.value}"
+    if run := _making(instance, work, now, 2 * lease):
+        return dg.SkipReason(f"run {run[:8]} makes the move to {decision.phase.value}")
+    if why := not_now(tries_of(instance, work), now, [each * lease for each in WAITS_IN_LEASES]):
+        return dg.SkipReason(f"{state.release.release_id} would move to {decision.phase.value}; {why}")
     before_users = state.phase.value in {"gated", "shadow"}
     assets = [SHADOW_COMPARISON] if before_users else [CANARY, CHAMPION]
     return dg.RunRequest(
-        run_key=f"canary:v{state.version}:{state.release.release_id}:{state.transition}:{decision.phase.value}:{bucket}",
+        run_key=run_key(instance, work),
         asset_selection=[dg.AssetKey(name) for name in assets],
-        tags={RELEASE_TAG: state.release.release_id},
+        tags={RELEASE_TAG: state.release.release_id, WORK_TAG: work},
     )
+
+
+def _making(instance: dg.DagsterInstance, work: str, now: datetime, patience: timedelta) -> str | None:
+    """The run under way for this move, if it was asked for within this time."""
+    for record in instance.get_run_records(dg.RunsFilter(tags={WORK_TAG: work}), limit=1):
+        if not record.dagster_run.is_finished and now - record.create_timestamp < patience:
+            return record.dagster_run.run_id
+    return None

@@ -70,9 +70,9 @@ def release() -> None:
 
 
 def tick(
-    settings: Settings, instance: dg.DagsterInstance, cursor: str | None = None
+    settings: Settings, instance: dg.DagsterInstance, cursor: str | None = None, later: timedelta = timedelta(0)
 ) -> dg.SensorResult | dg.SkipReason:
-    [sensor] = build_sensors(settings)
+    [sensor] = build_sensors(settings, clock=lambda: datetime.now(UTC) + later)
     platform = PlatformResource.from_settings(settings)
     found = sensor(dg.build_sensor_context(instance=instance, cursor=cursor, resources={"platform": platform}))
     assert isinstance(found, dg.SensorResult | dg.SkipReason)
@@ -104,7 +104,7 @@ def test_a_steady_world_passes_and_a_moved_one_warns_and_asks_once(
 
     asked = tick(settings, instance)
     assert isinstance(asked, dg.SensorResult)
-    assert [r.run_key for r in asked.run_requests or []] == ["drift:2026-03-17T00:00:00+00:00:none"]
+    assert [r.run_key for r in asked.run_requests or []] == ["drift:2026-03-17T00:00:00+00:00:none:first"]
     assert isinstance(tick(settings, instance, asked.cursor), dg.SkipReason), "it cools down"
 
 
@@ -117,6 +117,62 @@ def test_no_request_while_a_release_runs(settings: Settings, instance: dg.Dagste
     assert found.skip_message == "a release is under way"
     instance.report_run_canceled(run)
     assert isinstance(tick(settings, instance), dg.SensorResult)
+
+
+@dg.asset
+def training_rows() -> None:
+    raise OSError("no space left on device")
+
+
+@dg.asset(check_specs=[dg.AssetCheckSpec("not_below_champion", asset="evaluation_report", blocking=True)])
+def evaluation_report() -> dg.MaterializeResult:  # type: ignore[type-arg]
+    return dg.MaterializeResult(check_results=[dg.AssetCheckResult(check_name="not_below_champion", passed=False)])
+
+
+@dg.asset
+def champion() -> None: ...
+
+
+def ended(instance: dg.DagsterInstance, asked: dg.SensorResult, made: dg.AssetsDefinition) -> None:
+    """The run that was asked for, with one asset in it."""
+    [request] = asked.run_requests or []
+    tags = {**request.tags, "dagster/run_key": request.run_key or ""}
+    dg.materialize([made], instance=instance, tags=tags, raise_on_error=False)
+
+
+def test_a_release_that_failed_for_a_passing_reason_is_asked_for_again_with_another_key(
+    settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    observed(instance)
+    keys = set()
+    for n in range(3):
+        asked = tick(settings, instance, later=timedelta(hours=2 * n))
+        assert isinstance(asked, dg.SensorResult)
+        keys.add((asked.run_requests or [])[0].run_key)
+        ended(instance, asked, training_rows)
+        soon = tick(settings, instance)
+        assert isinstance(soon, dg.SkipReason)
+        assert f"ended with FAILURE (try {n + 1} of 3)" in str(soon.skip_message)
+    assert len(keys) == 3
+    last = tick(settings, instance, later=timedelta(days=30))
+    assert isinstance(last, dg.SkipReason)
+    assert "start one by hand" in str(last.skip_message)
+
+
+@pytest.mark.parametrize(
+    ("made", "why"), [(champion, "went its way"), (evaluation_report, "did not pass not_below_champion")]
+)
+def test_a_report_whose_model_was_judged_asks_no_more(
+    settings: Settings, instance: dg.DagsterInstance, made: dg.AssetsDefinition, why: str
+) -> None:
+    observed(instance)
+    asked = tick(settings, instance)
+    assert isinstance(asked, dg.SensorResult)
+    ended(instance, asked, made)
+    for days in (0, 30):
+        found = tick(settings, instance, later=timedelta(days=days))
+        assert isinstance(found, dg.SkipReason)
+        assert why in str(found.skip_message)
 
 
 @pytest.mark.parametrize("phase", list(Phase))

@@ -54,7 +54,7 @@ class World:
     def record(self, day: int, status: str, rows: int) -> None:
         """What the newest attempt at a day came to, as `interactions` writes it down."""
         row = {"day": _day(day), "digest": "d", "status": status, "rows": rows, "files": ["f"], "run_id": "r"}
-        frame = pl.DataFrame([row | {"reason": ""}], schema=SCHEMA)
+        frame = pl.DataFrame([dict.fromkeys(SCHEMA) | row], schema=SCHEMA)
         self.tables.overwrite_days(TABLE, frame, [_day(day)])
 
     def run(self, assets: tuple[str, ...], first: int | None = None, last: int | None = None):

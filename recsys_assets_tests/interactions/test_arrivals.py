@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 
 from recsys_assets.interactions.arrivals import decide_new_days, group_arrivals
 from recsys_assets.interactions.calendar import as_of
+from recsys_assets.interactions.days import TABLE
 from recsys_assets.interactions.files.datasets import day_in_name
 from recsys_assets.interactions.partitions import daily, ranges
 from recsys_assets.interactions.sources import SourceFile, arrived_days, list_files
+from recsys_assets_tests.interactions.harness import Harness
 from recsys_assets_tests.interactions.sources import MONDAY, TUESDAY, WEDNESDAY, good_rows, settings_with, write
 
 
@@ -112,3 +114,15 @@ def test_as_of_is_midnight_after_the_newest_day() -> None:
 def test_partitions_end_before_the_end_date(tmp_path: Path) -> None:
     keys = daily(settings_with(tmp_path)).get_partition_keys()
     assert (keys[0], keys[-1], len(keys)) == ("2024-01-01", "2024-01-31", 31)
+
+
+def test_a_record_of_before_is_read_with_what_it_lacks(tmp_path: Path) -> None:
+    harness = Harness(settings_with(tmp_path))
+    write(harness.inbox, "2024-01-01.csv", *good_rows(MONDAY))
+    assert harness.rounds() == [True]
+    record = harness.tables.read(TABLE)
+    harness.tables.overwrite(TABLE, record.drop("rules", "judged_by", "at"))
+    assert harness.tick() == []
+    write(harness.inbox, "2024-01-02.csv", *good_rows(TUESDAY))
+    assert harness.rounds() == [True]
+    assert harness.tables.read(TABLE)["day"].sort().to_list() == [MONDAY, TUESDAY]

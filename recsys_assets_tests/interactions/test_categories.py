@@ -107,14 +107,14 @@ def test_a_list_column_of_parquet_is_a_list(tmp_path: Path) -> None:
     ],
 )
 def test_another_column_of_parquet_is_refused_with_row_and_column(tmp_path: Path, column: pl.Series) -> None:
-    with pytest.raises(EntitiesBrokenError, match="row 2, column topics: neither a list of texts nor a text"):
+    with pytest.raises(EntitiesBrokenError, match="row 2, column topics: type: neither a list of texts nor a text"):
         read_parquet(tmp_path, column)
 
 
 def test_a_list_written_out_in_csv_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_text("id,topics\n1,\"a,b\"\n2,\"['a', 'b']\"\n")
-    with pytest.raises(EntitiesBrokenError, match="row 2, column topics: neither a list"):
+    with pytest.raises(EntitiesBrokenError, match="row 2, column topics: type: neither a list"):
         read_entities(path, source(), "item_id")
 
 

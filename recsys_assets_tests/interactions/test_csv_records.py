@@ -123,7 +123,7 @@ def test_another_quote_encloses_fields_too(tmp_path: Path) -> None:
 def test_a_catalogue_is_read_as_strictly(tmp_path: Path) -> None:
     source = {"path": "x", "id_column": "id", "attributes": {"title": {"column": "title", "kind": "text"}}}
     (tmp_path / "a.csv").write_text('id,title,size\n1,a,24" x\n2,b,3\n3,c,24" y\n')
-    with pytest.raises(EntitiesBrokenError, match="row 1: a quote stands inside a field"):
+    with pytest.raises(EntitiesBrokenError, match="row 1: unreadable: a quote stands inside a field"):
         read_entities(tmp_path / "a.csv", EntitySource.model_validate(source), "item_id")
     kept = read_entities(tmp_path / "a.csv", EntitySource.model_validate({**source, "quote": "none"}), "item_id")
     assert kept["item_id"].to_list() == ["1", "2", "3"]

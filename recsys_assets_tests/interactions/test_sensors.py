@@ -5,64 +5,20 @@ Here: the shells over real files, tables and an instance. Not here: the pure dec
 
 from __future__ import annotations
 
-from datetime import date
+import shutil
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from recsys_assets.interactions.assets import build_assets, build_jobs
-from recsys_assets.interactions.partitions import daily
 from recsys_assets.interactions.quarantine import read_quarantine
-from recsys_assets.interactions.sensors import ARRIVAL_TAG, MAX_ATTEMPTS, RANGE_END, RANGE_START, build_sensors
+from recsys_assets.interactions.sensors import RANGE_END, RANGE_START, build_sensors
 from recsys_assets.interactions.survey import intake_lines
-from recsys_assets.resources.tables import TablesResource
-from recsys_assets.settings import Settings
+from recsys_assets.resources.attempts import WAITS, WORK_TAG
+from recsys_assets_tests.interactions.harness import Harness
 from recsys_assets_tests.interactions.sources import MONDAY, TUESDAY, WEDNESDAY, good_rows, settings_with, write
-
-
-class Harness:
-    """The room with stand-ins for the features room's two assets; `tick` asks, `run` does what was asked."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.inbox = settings.home / "inbox"
-        self.instance = dg.DagsterInstance.ephemeral()
-        policy = {"partitions_def": daily(settings), "backfill_policy": dg.BackfillPolicy.single_run()}
-
-        @dg.asset(deps=["interactions"], **policy)  # type: ignore[arg-type]
-        def user_features() -> None: ...
-
-        @dg.asset(deps=["interactions"], **policy)  # type: ignore[arg-type]
-        def item_features() -> None: ...
-
-        self.defs = dg.Definitions(
-            assets=[*build_assets(settings), user_features, item_features],
-            jobs=build_jobs(settings),
-            sensors=build_sensors(settings),
-            resources={"tables": TablesResource(root=str(settings.path("tables")))},
-        )
-
-    def tick(self, sensor: str = "new_days_sensor") -> list[dg.RunRequest]:
-        context = dg.build_sensor_context(
-            instance=self.instance,
-            repository_def=self.defs.get_repository_def(),
-            resources={"tables": TablesResource(root=str(self.settings.path("tables")))},
-        )
-        result = self.defs.resolve_sensor_def(sensor).evaluate_tick(context)
-        self.said = result.skip_message or ""
-        return list(result.run_requests or [])
-
-    def skipped(self) -> str:
-        """Why the tick asks for nothing."""
-        assert self.tick() == []
-        return self.said
-
-    def run(self, request: dg.RunRequest, job: str = "ingest") -> dg.ExecuteInProcessResult:
-        return self.defs.resolve_job_def(job).execute_in_process(
-            instance=self.instance, partition_key=request.partition_key, tags=request.tags, raise_on_error=False
-        )
 
 
 @pytest.fixture
@@ -87,7 +43,7 @@ def test_a_single_new_day_is_a_run_of_its_partition(harness: Harness) -> None:
     assert harness.run(request).success
     write(harness.inbox, "2024-01-01.csv", *good_rows(MONDAY, 4))
     (changed,) = harness.tick()
-    assert changed.run_key != request.run_key
+    assert changed.tags[WORK_TAG] != request.tags[WORK_TAG]
 
 
 def test_a_file_outside_the_partitions_asks_for_nothing(harness: Harness) -> None:
@@ -120,29 +76,117 @@ def test_a_day_in_flight_is_not_asked_for(harness: Harness) -> None:
     assert [request.partition_key for request in harness.tick()] == ["2024-01-02"]
 
 
-def test_a_run_that_died_is_asked_for_again_only_so_often(harness: Harness) -> None:
+def died(harness: Harness, request: dg.RunRequest, status: dg.DagsterRunStatus) -> Any:
+    tags = {**request.tags, "dagster/partition": request.partition_key or ""}
+    return in_state(harness, status, tags)
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED])
+def test_a_run_that_died_is_asked_for_again_later_each_time_and_only_so_often(
+    harness: Harness, status: dg.DagsterRunStatus
+) -> None:
     write(harness.inbox, "2024-01-01.csv", *good_rows(MONDAY))
-    keys = []
-    for _ in range(MAX_ATTEMPTS):
+    for wait in (*WAITS, timedelta(days=9)):
         (request,) = harness.tick()
-        keys.append(request.run_key)
-        in_state(harness, dg.DagsterRunStatus.FAILURE, {ARRIVAL_TAG: request.tags[ARRIVAL_TAG]})
-    assert len(set(keys)) == MAX_ATTEMPTS
+        died(harness, request, status)
+        assert harness.tick() == []
+        assert f"ended with {status.value}" in harness.words
+        harness.wait(seconds=wait.total_seconds() + 1)
     assert harness.tick() == []
+    assert "try 5 of 5" in harness.words
+    assert "start one by hand" in harness.words
 
 
-def test_items_and_users_are_asked_for_when_their_files_change(tmp_path: Path) -> None:
-    users = {"path": "{home}/users.csv", "id_column": "id"}
-    harness = Harness(settings_with(tmp_path, users=users))
-    assert harness.tick("catalogue_sensor") == []
-    write(harness.settings.home, "users.csv", "1", header="id")
+def test_a_run_that_was_deleted_is_asked_for_again(harness: Harness) -> None:
     write(harness.inbox, "2024-01-01.csv", *good_rows(MONDAY))
-    assert harness.run(harness.tick()[0]).success
-    (request,) = harness.tick("catalogue_sensor")
-    assert harness.run(request, "catalogue").success
-    assert harness.tick("catalogue_sensor") == []
-    write(harness.settings.home, "users.csv", "1", "2", header="id")
-    assert len(harness.tick("catalogue_sensor")) == 1
+    for _ in range(3):
+        (request,) = harness.tick()
+        harness.instance.delete_run(died(harness, request, dg.DagsterRunStatus.FAILURE).run_id)
+    assert len(harness.tick()) == 1
+
+
+def test_a_run_that_a_dead_daemon_left_behind_does_not_hold_its_day_for_ever(harness: Harness) -> None:
+    write(harness.inbox, "2024-01-01.csv", *good_rows(MONDAY))
+    died(harness, harness.tick()[0], dg.DagsterRunStatus.NOT_STARTED)
+    assert harness.tick() == []
+    harness.wait(minutes=11)
+    assert len(harness.tick()) == 1
+
+
+def stored(harness: Harness) -> int:
+    return harness.tables.read("interactions").height
+
+
+def test_a_day_that_comes_back_is_stored_again_however_often(harness: Harness) -> None:
+    for count in (3, 4) * 4:
+        write(harness.inbox, "2024-01-01.csv", *good_rows(MONDAY, count))
+        assert harness.rounds() == [True]
+        assert stored(harness) == count
+
+
+def test_a_bad_day_between_two_good_ones_ends_with_the_good_one(harness: Harness) -> None:
+    for rows in (good_rows(MONDAY), [",x,2024-01-01T01:00:00Z,3"], good_rows(MONDAY)):
+        write(harness.inbox, "2024-01-01.csv", *rows)
+        harness.rounds()
+    assert stored(harness) == 3
+    assert "quarantine" not in harness.words
+
+
+def test_a_file_that_was_refused_under_a_wrong_name_is_taken_under_the_right_one(harness: Harness) -> None:
+    wrong = write(harness.inbox, "2024-01-02.csv", *good_rows(MONDAY))
+    assert harness.rounds() == [False]
+    wrong.rename(harness.inbox / "2024-01-01.csv")
+    assert harness.rounds() == [True]
+    assert stored(harness) == 3
+
+
+def test_a_day_whose_features_failed_after_it_was_repaired_is_asked_for_again(harness: Harness) -> None:
+    write(harness.inbox, "2024-01-01.csv", *good_rows(MONDAY))
+    assert harness.rounds() == [True]
+    write(harness.inbox, "2024-01-01.csv", *good_rows(MONDAY, 5))
+    (request,) = harness.tick()
+    table = harness.settings.path("tables", "user_features")
+    table.rename(table.with_name("aside"))
+    table.write_text("a full disk")
+    assert not harness.run(request).success
+    table.unlink()
+    table.with_name("aside").rename(table)
+    harness.wait(minutes=1)
+    assert harness.rounds() == [True]
+    rows = harness.tables.read("user_features")
+    assert sorted(rows["user_id"]) == ["000", "001", "002", "003", "004"]
+
+
+def test_a_table_that_was_lost_is_made_again(harness: Harness) -> None:
+    write(harness.inbox, "2024-01-01.csv", *good_rows(MONDAY))
+    assert harness.rounds() == [True]
+    shutil.rmtree(harness.settings.path("tables", "interactions"))
+    harness.wait(minutes=1)
+    assert harness.rounds() == [True]
+    assert stored(harness) == 3
+
+
+def test_other_limits_judge_a_refused_day_anew(tmp_path: Path) -> None:
+    harness = Harness(settings_with(tmp_path))
+    write(harness.inbox, "2024-01-01.csv", ",x,2024-01-01T01:00:00Z,3", *good_rows(MONDAY))
+    assert harness.rounds() == [False]
+    assert harness.tick() == []
+    harness.use(settings_with(tmp_path, max_null_share=0.5))
+    assert harness.rounds() == [True]
+    assert stored(harness) == 3
+
+
+def test_a_day_that_was_refused_beside_a_wrong_day_is_judged_anew_when_that_one_is_repaired(harness: Harness) -> None:
+    flood = [f"u,x{n},2024-01-01T00:00:00Z,3" for n in range(300)]
+    write(harness.inbox, "2024-01-01.csv", *flood)
+    assert harness.rounds() == [True]
+    write(harness.inbox, "2024-01-02.csv", *good_rows(TUESDAY, 3))
+    assert harness.rounds() == [False]
+    assert harness.tick() == []
+    write(harness.inbox, "2024-01-01.csv", *good_rows(MONDAY, 3))
+    harness.wait(minutes=1)
+    assert harness.rounds() == [True, True]
+    assert stored(harness) == 6
 
 
 def test_one_quiet_day_of_a_log_is_not_asked_for_again_and_its_neighbours_reach_features(harness: Harness) -> None:

@@ -52,7 +52,7 @@ def _settings() -> Settings:
 class NoRuns:
     """Dagster without a run in flight: the run that was killed is not seen as one."""
 
-    def get_runs(self, *_: object, **__: object) -> list[object]:
+    def get_run_records(self, *_: object, **__: object) -> list[object]:
         return []
 
 

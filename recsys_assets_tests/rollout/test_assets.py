@@ -14,7 +14,7 @@ import pytest
 from recsys_assets.drift.sensors import ONE_TICK
 from recsys_assets.platform.interface import ANY, Platform
 from recsys_assets.platform.local.store import ManifestStore
-from recsys_assets.records import ModelVersion, Outcome, Phase
+from recsys_assets.records import Decision, ModelVersion, Outcome, Phase
 from recsys_assets.resources.gates import check_result
 from recsys_assets.resources.platform import PlatformResource
 from recsys_assets.rollout.act import read_state, record
@@ -32,8 +32,8 @@ from recsys_assets.rollout.jobs import (
     build_jobs,
 )
 from recsys_assets.rollout.ledger import Ledger
-from recsys_assets.rollout.route import opened, planned_split, virtual_service
-from recsys_assets.rollout.sensors import build_sensors
+from recsys_assets.rollout.route import RouteState, opened, planned_split, virtual_service
+from recsys_assets.rollout.sensors import build_sensors, request
 from recsys_assets.serving.assets import CHALLENGER_SERVICE, gates
 from recsys_assets.serving.verdicts import CHECKS
 from recsys_assets.settings import Settings, load_settings
@@ -326,6 +326,50 @@ def test_the_sensor_asks_for_a_move_once_whatever_it_is_asked(house: House) -> N
     assert first.run_key == second.run_key
     assert first.run_key.startswith("canary:v2:rel-2:3:held:")
     assert first.asset_selection == [dg.AssetKey(CANARY), dg.AssetKey(CHAMPION)]
+
+
+def rolled_back(state: RouteState) -> Decision:
+    return Decision(
+        release_id="rel-2", action="roll_back", phase=Phase.ROLLED_BACK, step=0, split=state.split, reason="harm"
+    )
+
+
+def asked_run(house: House, request: dg.RunRequest, status: dg.DagsterRunStatus) -> dg.DagsterRun:
+    tags = {**request.tags, "dagster/run_key": request.run_key or ""}
+    job = house.definitions.resolve_job_def(ADVANCE_JOB)
+    return house.instance.create_run_for_job(job, status=status, tags=tags)
+
+
+def test_a_move_whose_run_failed_is_asked_for_again_within_the_lease_and_not_at_once(house: House) -> None:
+    house.stand(Phase.CANARY, ago=10_000)
+    first = sensed(house)
+    assert isinstance(first, dg.RunRequest)
+    asked_run(house, first, dg.DagsterRunStatus.FAILURE)
+    state = read_state(house.store, "recommender")
+    assert state
+    decision = rolled_back(state)
+    now, lease = datetime.now(UTC), timedelta(seconds=state.release.plan.lease_seconds)
+    soon = request(house.instance, state, decision, now)
+    assert isinstance(soon, dg.SkipReason)
+    assert "ended with FAILURE" in str(soon.skip_message)
+    again = request(house.instance, state, decision, now + 0.2 * lease)
+    assert isinstance(again, dg.RunRequest)
+    assert again.run_key != first.run_key
+
+
+def test_a_move_that_a_run_is_making_is_not_doubled_until_that_run_must_be_dead(house: House) -> None:
+    house.stand(Phase.CANARY, ago=10_000)
+    first = sensed(house)
+    assert isinstance(first, dg.RunRequest)
+    asked_run(house, first, dg.DagsterRunStatus.STARTED)
+    found = sensed(house)
+    assert isinstance(found, dg.SkipReason)
+    assert "makes the move to rolled_back" in str(found.skip_message)
+    state = read_state(house.store, "recommender")
+    assert state
+    decision = rolled_back(state)
+    later = datetime.now(UTC) + timedelta(seconds=2 * state.release.plan.lease_seconds + 1)
+    assert isinstance(request(house.instance, state, decision, later), dg.RunRequest)
 
 
 def test_the_sensor_leaves_a_release_to_the_run_in_flight_while_its_lease_is_fresh(house: House) -> None:
