@@ -328,9 +328,9 @@ def test_the_sensor_asks_for_a_move_once_whatever_it_is_asked(house: House) -> N
     assert first.asset_selection == [dg.AssetKey(CANARY), dg.AssetKey(CHAMPION)]
 
 
-def rolled_back(state: RouteState) -> Decision:
+def held(state: RouteState) -> Decision:
     return Decision(
-        release_id="rel-2", action="roll_back", phase=Phase.ROLLED_BACK, step=0, split=state.split, reason="harm"
+        release_id="rel-2", action="roll_back", phase=Phase.HELD, step=0, split=state.split, reason="too few"
     )
 
 
@@ -347,7 +347,7 @@ def test_a_move_whose_run_failed_is_asked_for_again_within_the_lease_and_not_at_
     asked_run(house, first, dg.DagsterRunStatus.FAILURE)
     state = read_state(house.store, "recommender")
     assert state
-    decision = rolled_back(state)
+    decision = held(state)
     now, lease = datetime.now(UTC), timedelta(seconds=state.release.plan.lease_seconds)
     soon = request(house.instance, state, decision, now)
     assert isinstance(soon, dg.SkipReason)
@@ -364,10 +364,10 @@ def test_a_move_that_a_run_is_making_is_not_doubled_until_that_run_must_be_dead(
     asked_run(house, first, dg.DagsterRunStatus.STARTED)
     found = sensed(house)
     assert isinstance(found, dg.SkipReason)
-    assert "makes the move to rolled_back" in str(found.skip_message)
+    assert "makes the move to held" in str(found.skip_message)
     state = read_state(house.store, "recommender")
     assert state
-    decision = rolled_back(state)
+    decision = held(state)
     later = datetime.now(UTC) + timedelta(seconds=2 * state.release.plan.lease_seconds + 1)
     assert isinstance(request(house.instance, state, decision, later), dg.RunRequest)
 
