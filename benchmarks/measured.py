@@ -44,6 +44,7 @@ MEASURES: Final[Mapping[str, tuple[str, ...]]] = {
     "mutation_testing": ("benchmarks/mutation", *_ROLLOUT[:1], f"{_PACKAGE}/evaluation", f"{_PACKAGE}/serving"),
     "recommendation_quality": (f"{_PACKAGE}/training", f"{_PACKAGE}/recommender", f"{_PACKAGE}/evaluation"),
     "release_simulation": (*_ROLLOUT[:1], "benchmarks/release_simulation"),
+    "release_stalls": (*_ROLLOUT[:1], "benchmarks/release_simulation"),
     "serving_latency": (*_SERVING, f"{_PACKAGE}/platform/local"),
 }
 

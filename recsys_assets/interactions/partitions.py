@@ -24,12 +24,13 @@ def daily(settings: Settings) -> dg.DailyPartitionsDefinition:
 def days_of(context: dg.AssetExecutionContext) -> list[date]:
     """The days that a run is about, ascending. Refused for a run that names none, which Dagster lets begin."""
     if not (context.has_partition_key or context.has_partition_key_range):
-        raise dg.Failure(_which_days(context.asset_key.to_user_string()), allow_retries=False)
+        keys = context.assets_def.partitions_def.get_partition_keys()
+        raise dg.Failure(_which_days(context.asset_key.to_user_string(), keys), allow_retries=False)
     return sorted(date.fromisoformat(key) for key in context.partition_keys)
 
 
-def _which_days(asset: str) -> str:
-    first, last = "2024-01-01", "2024-01-31"
+def _which_days(asset: str, keys: Sequence[str]) -> str:
+    first, last = (keys[0], keys[-1]) if keys else ("2024-01-01", "2024-01-31")
     tags = f'{{"dagster/asset_partition_range_start": "{first}", "dagster/asset_partition_range_end": "{last}"}}'
     return (
         f"{asset} is kept by day, and this run does not say for which days. Name them, for example: "

@@ -23,14 +23,16 @@ from recsys_assets_tests.interactions.sources import MONDAY, good_rows, settings
 
 
 @pytest.mark.parametrize("asset", ["interactions", "user_features", "item_features"])
-def test_every_asset_that_is_kept_by_day_asks_for_days(tmp_path: Path, asset: str) -> None:
-    harness = Harness(settings_with(tmp_path))
+def test_every_asset_that_is_kept_by_day_asks_for_days_that_it_has(tmp_path: Path, asset: str) -> None:
+    harness = Harness(settings_with(tmp_path, start_date="2023-11-05", end_date="2023-12-10"))
     job = harness.defs.resolve_job_def("ingest")
     result = job.execute_in_process(
         instance=harness.instance, asset_selection=[dg.AssetKey(asset)], raise_on_error=False
     )
     (event,) = result.get_step_failure_events()
     assert f"{asset} is kept by day, and this run does not say for which days" in str(event.step_failure_data.error)
+    assert '"dagster/asset_partition_range_start": "2023-11-05"' in str(event.step_failure_data.error)
+    assert '"dagster/asset_partition_range_end": "2023-12-09"' in str(event.step_failure_data.error)
 
 
 def execute(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:

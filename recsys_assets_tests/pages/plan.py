@@ -15,6 +15,7 @@ WITHOUT_A_STACK = "test_without_a_stack.py"
 STORY = "journeys/house.py"
 GATEWAY = "gateway/test_serving_page.py"
 WITH_A_STACK = "journeys/test_commands_of_the_pages.py"
+CATALOGUE = "interactions/test_accept_smaller.py"
 CLUSTER = "needs a cluster; `make test-cluster` does the same with helm and the API (recsys_assets_tests/cluster)"
 CLOUD = "needs an account at AWS"
 IMAGES = "needs Docker and a registry"
@@ -38,6 +39,7 @@ RUN = (
     Place("README.md", r"recsys-assets (check-config|--help)", WITHOUT_A_STACK),
     Place("README.md", r'eval "\$\(recsys-assets init\)"', STORY),
     Place("README.md", r"dagster (job execute|asset materialize) ", STORY),
+    Place("docs/bad-input.md", r"(echo 'ops|dagster job execute) ?", CATALOGUE),
     Place("docs/configuration.md", r"recsys-assets check-config", WITHOUT_A_STACK),
     Place("docs/drills.md", r"recsys-assets (up|drill --report)", WITH_A_STACK),
     Place("docs/kubernetes.md", r"version\(\) ", WITHOUT_A_STACK),
