@@ -6,7 +6,6 @@ Here: two real runs at once, one of the queue and one of a shell. Not here: the 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -65,15 +64,19 @@ def held(story: Story) -> Iterator[threading.Event]:
 def test_a_launched_run_and_one_of_a_shell_wait_for_each_other_and_both_succeed(
     story: Story, running: DagsterApi, held: threading.Event
 ) -> None:
+    def runs() -> set[str]:
+        return {run["runId"] for run in running.latest_runs() if run["jobName"] == "collect_feedback"}
+
+    before = runs()
     launched = shell(story, "job", "launch", "-w", str(WORKSPACE), "-j", "collect_feedback")
-    executed = shell(story, "job", "execute", "-m", "recsys_assets.definitions", "-j", "collect_feedback")
     said, _ = launched.communicate(timeout=HANG_SECONDS)
-    [queued] = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", said)[:1]
+    assert launched.returncode == 0, said
+    queued = eventually(lambda: runs() - before, what="the launched run")
+    executed = shell(story, "job", "execute", "-m", "recsys_assets.definitions", "-j", "collect_feedback")
 
     def both_wait() -> set[str]:
-        ids = {run["runId"] for run in running.latest_runs() if run["jobName"] == "collect_feedback"}
-        wait = {run_id for run_id in ids if waiting(story, run_id)}
-        return wait if len(wait) >= 2 and queued in wait else set()
+        wait = {run_id for run_id in runs() if waiting(story, run_id)}
+        return wait if queued < wait else set()
 
     waited = eventually(both_wait, what="both runs waiting for the test")
     held.set()
