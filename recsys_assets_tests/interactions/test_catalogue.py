@@ -330,3 +330,14 @@ def test_a_time_to_come_is_looked_at_again_after_a_day(loaded: Catalogue) -> Non
     loaded.wait(days=2)
     assert loaded.load() in ([True], [])
     assert len(loaded.ids()) == 11
+
+
+def test_users_without_a_file_and_before_any_interaction_do_not_fail_the_load_of_items(catalogue: Catalogue) -> None:
+    catalogue.put(*ROWS)
+    result = catalogue.run(dg.RunRequest(), JOB)
+    assert result.success
+    assert not catalogue.tables.exists("users")
+    found = [each for each in result.get_asset_check_evaluations() if each.asset_key == dg.AssetKey("users")]
+    assert {each.check_name for each in found} == set(checks_of("users"))
+    assert not any(each.passed for each in found)
+    assert all("no interactions yet" in (each.description or "") for each in found)

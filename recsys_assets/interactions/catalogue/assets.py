@@ -75,8 +75,10 @@ def _of_events(tables: TablesResource, name: str, id_name: str) -> Events:
     from recsys_assets.interactions.catalogue.report import metadata_of, results
 
     if not tables.exists("interactions"):
-        yield from results(name, [], judged="")
-        raise dg.Failure(f"{name} have no file, and there are no interactions yet that would name them")
+        # A first load of the others must not fail for it.
+        why = f"{name} have no file, and there are no interactions yet that would name them"
+        yield from results(name, [], judged="nothing", unknown=dict.fromkeys(checks_of(name), why))
+        return
     frame = tables.scan("interactions").select(id_name).unique().sort(id_name).collect()
     yield from results(name, [], judged=f"{frame.height} rows, made of interactions, which were judged before")
     yield dg.MaterializeResult(metadata=metadata_of(frame, tables.overwrite(name, frame), ""))
