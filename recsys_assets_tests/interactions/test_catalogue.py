@@ -20,6 +20,7 @@ from recsys_assets.interactions.quarantine import read_quarantine
 from recsys_assets.resources.attempts import WORK_TAG
 from recsys_assets_tests.interactions.harness import Harness
 from recsys_assets_tests.interactions.sources import MONDAY, good_rows, settings_with, write
+from recsys_assets_tests.waiting import eventually
 
 SENSOR, JOB = "catalogue_sensor", "catalogue"
 HEADER = "id,title,genre,price,born"
@@ -324,9 +325,10 @@ def test_users_are_held_to_the_same_and_do_not_wait_for_items(tmp_path: Path) ->
 
 
 def test_a_time_to_come_is_looked_at_again_after_a_day(loaded: Catalogue) -> None:
-    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
-    loaded.put(*ROWS, row(10, born=soon))
+    soon = datetime.now(UTC) + timedelta(seconds=2)
+    loaded.put(*ROWS, row(10, born=soon.isoformat()))
     assert loaded.load() in ([False], [True])
+    eventually(lambda: datetime.now(UTC) > soon)
     loaded.wait(days=2)
     assert loaded.load() in ([True], [])
     assert len(loaded.ids()) == 11
