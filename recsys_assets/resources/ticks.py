@@ -22,6 +22,7 @@ def sensor_lines(settings: Settings) -> Iterator[str]:
     if not (settings.dagster_home / "dagster.yaml").is_file():
         return
     import dagster as dg
+    from alembic.util.exc import CommandError
     from dagster._core.definitions.run_request import InstigatorType
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -33,7 +34,7 @@ def sensor_lines(settings: Settings) -> Iterator[str]:
                 (state.name, instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1))
                 for state in states
             ]
-    except SQLAlchemyError as away:
+    except (SQLAlchemyError, CommandError) as away:  # CommandError: its tables are being made at this moment
         yield f"what the sensors said is not known: Dagster's storage does not answer: {str(away).splitlines()[0]}"
         return
     for name, newest in sorted(ticks):

@@ -43,7 +43,9 @@ def give(command: str, *, folder: Path, **variables: str) -> subprocess.Complete
 
 def active(**variables: str) -> dict[str, str]:
     """The environment of a shell in which the project's own is active, and nothing of ours set but these."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("RECSYS_", "DAGSTER_"))}
+    # `make test` tells the makes below it that they are below; a reader's make is below none.
+    set_by_us = ("RECSYS_", "DAGSTER_", "MAKE", "MFLAGS")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(set_by_us)}
     path = f"{Path(sys.executable).parent}{os.pathsep}{ours.get('PATH', '')}"
     return ours | {"PATH": path, "COLUMNS": "200"} | variables
 
