@@ -69,7 +69,8 @@ class Server:
 
     def stop(self) -> None:
         """For good, by the signal at which it takes away what it keeps outside its folder."""
-        if self.process is not None and self.process.poll() is None:
+        # A SIGKILL must reach the whole group at once: children of a parent that is gone are found no more.
+        if self.ends_by is not signal.SIGKILL and self.process is not None and self.process.poll() is None:
             self.process.send_signal(self.ends_by)
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(HANG_SECONDS)
