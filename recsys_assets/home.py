@@ -1,6 +1,6 @@
 """The one folder of state: making it, and pointing Dagster at it.
 
-Here: folders and the instance's configuration. Not here: what the rooms keep in there.
+Here: folders, the instance's configuration and its empty databases. Not here: what the rooms keep in there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from recsys_assets.platform.local.locks import turn
 from recsys_assets.settings import ConfigError, Settings
 
 # In a checkout the file stands at the top; in a wheel it is packaged beside this module.
@@ -52,11 +53,14 @@ def _make(settings: Settings) -> None:
             raise ConfigError(f"{dagster_home}: there is no dagster.yaml, though DAGSTER_HOME is given from outside")
         settings.home.mkdir(parents=True, exist_ok=True)
         return
-    dagster_home.mkdir(parents=True, exist_ok=True)
+    from recsys_assets.resources import dagster_tables
+
     source = next(path for path in _CANDIDATES if path.exists())
     aside = dagster_home / "dagster.yaml.new"
-    shutil.copyfile(source, aside)
-    aside.replace(dagster_home / "dagster.yaml")
+    with turn(dagster_home / "making.lock"):
+        dagster_tables.make(dagster_home)
+        shutil.copyfile(source, aside)
+        aside.replace(dagster_home / "dagster.yaml")
 
 
 def environment(settings: Settings) -> dict[str, str]:
