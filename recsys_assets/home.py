@@ -58,8 +58,8 @@ def _make(settings: Settings) -> None:
     source = next(path for path in _CANDIDATES if path.exists())
     aside = dagster_home / "dagster.yaml.new"
     with turn(dagster_home / "making.lock"):
-        dagster_tables.make(dagster_home)
         shutil.copyfile(source, aside)
+        dagster_tables.make(dagster_home)
         aside.replace(dagster_home / "dagster.yaml")
 
 

@@ -83,14 +83,15 @@ def test_a_home_that_cannot_be_made_is_named_with_what_to_do(command: str) -> No
     refused(told, 2, "/proc/recsys: cannot be the home folder", "let RECSYS_HOME name a folder")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a file system of 4 KiB to fill")
-def test_a_full_disk_is_named(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small file system to fill")
+@pytest.mark.parametrize(("free", "why"), [(0, "No space left on device"), (60_000, "database or disk is full")])
+def test_a_full_disk_is_named(tmp_path: Path, free: int, why: str) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(disk)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(disk)], check=True)
     try:
-        (disk / "full").write_bytes(b"x" * 4096)
-        refused(say(COMMAND, "init", home=disk / "home"), 2, "No space left on device", "let RECSYS_HOME name")
+        (disk / "full").write_bytes(b"x" * (102_400 - free))
+        refused(say(COMMAND, "init", home=disk / "home"), 2, why, "let RECSYS_HOME name")
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
