@@ -12,6 +12,7 @@ from recsys_assets.resources.gates import check_result
 from recsys_assets.resources.one_writer import one_writer
 from recsys_assets.resources.registry import ModelRegistryResource
 from recsys_assets.resources.tables import TablesResource
+from recsys_assets.resources.trying_again import failed_a_while_ago
 from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ TABLES: Final = ("interactions", *FEATURE_TABLES)
 
 
 def new_feature_days() -> dg.AutomationCondition:  # type: ignore[type-arg]
-    """True once new days of features stand and nothing upstream is still running.
+    """True once new days of features stand, or the last report failed, and nothing upstream is still running.
 
     Not `eager()`: that waits until no partition of any dependency is missing, and a day that has not come yet is
     missing. Only the feature tables count, which are made last, so that a new day asks for one report, not three.
@@ -36,7 +37,7 @@ def new_feature_days() -> dg.AutomationCondition:  # type: ignore[type-arg]
     features = dg.AssetSelection.assets(*FEATURE_TABLES)
     updated = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated()).allow(features)
     return (
-        updated.since_last_handled()
+        (updated.since_last_handled() | failed_a_while_ago())
         & ~dg.AutomationCondition.any_deps_in_progress()
         & ~dg.AutomationCondition.in_progress()
     )

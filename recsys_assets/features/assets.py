@@ -13,6 +13,7 @@ from recsys_assets.interactions.partitions import daily, days_of
 from recsys_assets.resources.feature_store import FeatureStoreResource
 from recsys_assets.resources.one_writer import one_writer
 from recsys_assets.resources.tables import TableMissing, TableSchemaChanged, TablesResource
+from recsys_assets.resources.trying_again import failed_a_while_ago
 from recsys_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,9 +25,8 @@ _OWNERS: Final = ["team:recommender"]
 # `eager` also asks that no partition upstream is missing: with days that have not come yet that would wait for ever.
 # A dependency whose checks have not run counts as not passed, so nothing starts on an empty project.
 _ON_NEW_ROWS: Final = (
-    dg.AutomationCondition.eager().without(~dg.AutomationCondition.any_deps_missing())
-    & dg.AutomationCondition.all_deps_blocking_checks_passed()
-)
+    dg.AutomationCondition.eager().without(~dg.AutomationCondition.any_deps_missing()) | failed_a_while_ago()
+) & dg.AutomationCondition.all_deps_blocking_checks_passed()
 
 
 def build_assets(settings: Settings) -> list[dg.AssetsDefinition]:
