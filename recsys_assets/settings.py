@@ -281,6 +281,9 @@ class ServingSettings(_Section):
     model_port_last: Port = 8199
     latency_budget_ms: float = Field(default=250.0, gt=0)
     online_store_timeout_ms: float = Field(default=50.0, gt=0)
+    # The timeouts of the online store and of the ranker follow their usual times, and never fall below this. Raise it
+    # on a machine that other work keeps busy: there a healthy store is late now and then.
+    min_timeout_ms: float = Field(default=10.0, gt=0)
     ready_timeout_seconds: float = Field(default=90.0, gt=0)
     top_k: int = Field(default=10, ge=1, le=100)
     # The gateway's access log is moved aside at this size (some 600,000 requests), and so many of those are kept.

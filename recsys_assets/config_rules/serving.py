@@ -81,6 +81,21 @@ def online_store_leaves_time(settings: Settings) -> Iterator[str]:
         )
 
 
+@rule(
+    "The shortest timeout of the online store is not longer than its longest",
+    "serving.min_timeout_ms",
+    "serving.online_store_timeout_ms",
+)
+def timeouts_are_a_range(settings: Settings) -> Iterator[str]:
+    given = "min_timeout_ms" in settings.serving.model_fields_set  # the default gives way to a shorter timeout
+    shortest, longest = settings.serving.min_timeout_ms, settings.serving.online_store_timeout_ms
+    if given and shortest > longest:
+        yield (
+            f"serving.min_timeout_ms {number(shortest)} is more than serving.online_store_timeout_ms "
+            f"{number(longest)}: lower the first or raise the second"
+        )
+
+
 @rule("An answer within its budget comes before the gateway gives up", "serving.latency_budget_ms", warning=True)
 def budget_fits_the_gateway(settings: Settings) -> Iterator[str]:
     budget = settings.serving.latency_budget_ms

@@ -36,6 +36,7 @@ def assemble(options: Options, manifest: Manifest, recommender: Recommender) -> 
     lookups = OnlineLookups(
         open_reader(options.online_store, password=_password(options.online_password_env)),
         timeout_ms=options.online_timeout_ms,
+        min_timeout_ms=options.min_timeout_ms,
         failures=(OnlineStoreUnavailable,),
         now=time.monotonic,
         pulse=pulse,
@@ -49,7 +50,7 @@ def assemble(options: Options, manifest: Manifest, recommender: Recommender) -> 
         ranker=Patience(
             "ranker",
             failures=RANKER_FAILURES,
-            least_seconds=LEAST_RANKING_SECONDS,
+            least_seconds=max(LEAST_RANKING_SECONDS, options.min_timeout_ms / 1_000),
             most_seconds=options.deadline_ms / 1_000,
             now=time.monotonic,
             threads=RANKING_THREADS,

@@ -99,6 +99,7 @@ def apply(model: ModelVersion, settings: Settings, platform: Platform, bundle: P
         home=settings.home,
         python=sys.executable,
         online_timeout_ms=settings.serving.online_store_timeout_ms,
+        min_timeout_ms=settings.serving.min_timeout_ms,
         deadline_ms=settings.serving.latency_budget_ms * 0.8,
         drills=settings.serving.drills,
         pod=pod_of(model, settings, bundle=place),

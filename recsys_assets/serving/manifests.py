@@ -5,6 +5,7 @@ Here: the manifest as plain data. Not here: applying it (assets.py), routes and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ def inference_service(
     image: str = "recsys-assets",
     host: str | None = None,
     online_timeout_ms: float = 50.0,
+    min_timeout_ms: float = 10.0,
     deadline_ms: float = 200.0,
     drills: bool = False,
     pod: Pod | None = None,
@@ -45,8 +47,7 @@ def inference_service(
         pod.bundle if pod else str(bundle_path),
         pod.home if pod else home,
         EVERYWHERE if pod else host,
-        online_timeout_ms,
-        deadline_ms,
+        {"online-timeout-ms": online_timeout_ms, "min-timeout-ms": min_timeout_ms, "deadline-ms": deadline_ms},
     )
     return {
         "apiVersion": "serving.kserve.io/v1beta1",
@@ -84,12 +85,12 @@ def _arguments(
     bundle: str,
     home: PurePath,
     host: str | None,
-    online_timeout_ms: float,
-    deadline_ms: float,
+    limits: Mapping[str, float],
 ) -> list[str]:
     arguments = ["--bundle", bundle, "--home", str(home), "--port", f"$({PORT})"]
     arguments += ["--service", model.service_name, "--digest", model.bundle_digest]
-    arguments += ["--online-timeout-ms", f"{online_timeout_ms:g}", "--deadline-ms", f"{deadline_ms:g}"]
+    for name, milliseconds in limits.items():
+        arguments += [f"--{name}", f"{milliseconds:g}"]
     arguments += [] if host is None else ["--host", host]
     return [*arguments, "--fault", model.drill] if model.drill in FAULTS else arguments
 

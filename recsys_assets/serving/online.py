@@ -15,7 +15,7 @@ from recsys_assets.serving.patience import Missed, Patience
 from recsys_assets.serving.pulse import Pulse
 
 # A read below this is not worth giving up: a busy machine takes as long at times.
-LEAST_SECONDS: Final = 0.01
+MIN_TIMEOUT_MS: Final = 10.0
 _PRIMING_SECONDS: Final = 0.1
 _PRIMING_READS: Final = 32
 
@@ -27,13 +27,14 @@ class ReadsUsers(Protocol):
 
 
 class OnlineLookups:
-    """The store behind its deadline: `timeout_ms` at the most, and soon much less."""
+    """The store behind its deadline: `timeout_ms` at the most, and soon much less, but never below `min_timeout_ms`."""
 
     def __init__(
         self,
         reader: ReadsUsers,
         *,
         timeout_ms: float,
+        min_timeout_ms: float = MIN_TIMEOUT_MS,
         failures: tuple[type[Exception], ...],
         now: Callable[[], float],
         pulse: Pulse | None = None,
@@ -42,7 +43,7 @@ class OnlineLookups:
         self._patience: Patience[Mapping[str, Any] | None] = Patience(
             "online",
             failures=failures,
-            least_seconds=LEAST_SECONDS,
+            least_seconds=min_timeout_ms / 1_000,
             most_seconds=timeout_ms / 1_000,
             now=now,
             pulse=pulse,

@@ -51,6 +51,7 @@ class Options:
     online_store: Path | str
     online_password_env: str | None
     online_timeout_ms: float
+    min_timeout_ms: float
     deadline_ms: float
     cached_users: int
     fault: str | None
@@ -76,6 +77,7 @@ def parse_options(arguments: list[str]) -> Options:
     parser.add_argument("--online-store", help="a file of SQLite (default: below home), or redis://host:port/db")
     parser.add_argument("--online-password-env", help="the variable that holds the password of redis://")
     parser.add_argument("--online-timeout-ms", type=float, default=50.0)
+    parser.add_argument("--min-timeout-ms", type=float, default=10.0, help="store and ranker are waited for so long")
     parser.add_argument("--deadline-ms", type=float, default=200.0, help="after it the ranker is left out")
     parser.add_argument("--cached-users", type=int, default=50_000, help="whose last ranking is kept; 0 is nobody")
     parser.add_argument("--fault", choices=_FAULTS, help="a drill from the start, see faults.py")
@@ -108,6 +110,7 @@ def parse_options(arguments: list[str]) -> Options:
         online_store=_online_store(given.online_store, home),
         online_password_env=given.online_password_env,
         online_timeout_ms=given.online_timeout_ms,
+        min_timeout_ms=given.min_timeout_ms,
         deadline_ms=given.deadline_ms,
         cached_users=given.cached_users,
         fault=given.fault,

@@ -175,6 +175,7 @@ def _town() -> dict[str, Any]:
     written["serving"] = {
         "latency_budget_ms": 4_000,
         "online_store_timeout_ms": 1_000,
+        "min_timeout_ms": 1_000,
         "ready_timeout_seconds": 150,
         "drills": True,
     }

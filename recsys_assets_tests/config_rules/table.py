@@ -315,6 +315,13 @@ CASES: dict[str, list[Case]] = {
             ("online_store_timeout_ms 250", "latency_budget_ms 250"),
         ),
     ],
+    "timeouts_are_a_range": [
+        Case(
+            {"serving.min_timeout_ms": 50, "serving.online_store_timeout_ms": 50},
+            {"serving.min_timeout_ms": 51, "serving.online_store_timeout_ms": 50},
+            ("min_timeout_ms 51", "online_store_timeout_ms 50"),
+        ),
+    ],
     "budget_fits_the_gateway": [
         Case({"serving.latency_budget_ms": 5_000}, {"serving.latency_budget_ms": 5_001}, ("latency_budget_ms 5001",)),
     ],

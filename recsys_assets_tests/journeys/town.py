@@ -102,6 +102,7 @@ def make_settings(folder: Path) -> Settings:
         # What is slow here is the machine that runs the tests. Limits are for hangs.
         "latency_budget_ms": 30_000,
         "online_store_timeout_ms": 30_000,
+        "min_timeout_ms": 30_000,
         "ready_timeout_seconds": HANG_SECONDS,
     }
     config = folder / "recsys.yaml"
