@@ -19,6 +19,8 @@ from recsys_assets.drills import schedules as drill_schedules
 from recsys_assets.evaluation import assets as evaluation
 from recsys_assets.features import assets as features
 from recsys_assets.features import checks as feature_checks
+from recsys_assets.features import jobs as feature_jobs
+from recsys_assets.features import sensors as feature_sensors
 from recsys_assets.interactions import assets as interactions
 from recsys_assets.interactions import sensors as interaction_sensors
 from recsys_assets.resources.build import build_resources
@@ -34,8 +36,8 @@ from recsys_assets.training import assets as training
 
 ROOMS = (interactions, features, training, evaluation, drift, serving, rollout, rollout_marks, drills)
 CHECKS = (feature_checks,)
-JOBS = (interactions, training, evaluation, drift, rollout_jobs, drill_jobs)
-AUTOMATION = (interaction_sensors, drift_sensors, rollout_sensors)
+JOBS = (interactions, feature_jobs, training, evaluation, drift, rollout_jobs, drill_jobs)
+AUTOMATION = (interaction_sensors, feature_sensors, drift_sensors, rollout_sensors)
 
 
 def build_defs(settings: Settings, *, resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:

@@ -35,7 +35,14 @@ def test_what_a_drift_asks_for_is_what_the_release_takes(defs: dg.Definitions) -
 def test_everything_that_starts_runs_by_itself_is_on_from_the_start(defs: dg.Definitions) -> None:
     sensors = {each.name: each.default_status for each in defs.sensors or []}
     schedules = {each.name: each.default_status for each in defs.schedules or []}
-    assert set(sensors) == {"new_days_sensor", "catalogue_sensor", "drift_sensor", "canary_sensor", "automation"}
+    assert set(sensors) == {
+        "new_days_sensor",
+        "catalogue_sensor",
+        "features_sensor",
+        "drift_sensor",
+        "canary_sensor",
+        "automation",
+    }
     drill = schedules.pop("weekly_drill_schedule")  # real users would meet it
     assert drill is dg.DefaultScheduleStatus.STOPPED
     assert set(schedules) == {"collect_feedback_schedule"}

@@ -49,8 +49,8 @@ def _user_features(settings: Settings) -> dg.AssetsDefinition:
         """One row is one user on one day with events of that user, as known at the midnight after it.
 
         Grain: user and day; a user has no row on a day without events. Fresh: as new as `interactions`. Counts cover
-        trailing windows that end at `event_time`; a repaired day changes the windows of the days after it, so
-        materialize those as well.
+        trailing windows that end at `event_time`; a repaired day changes the windows of the days after it, and
+        features_sensor asks for those.
         """
         from recsys_assets.features.windows import user_feature_batches
 

@@ -29,7 +29,7 @@ from recsys_assets_tests.platform.homes import running_programs
 from recsys_assets_tests.waiting import eventually
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
-SENSORS = {"new_days_sensor", "catalogue_sensor", "canary_sensor", "drift_sensor", "automation"}
+SENSORS = {"new_days_sensor", "catalogue_sensor", "features_sensor", "canary_sensor", "drift_sensor", "automation"}
 SENSOR_TAG = "dagster/sensor_name"
 RUN_ACTOR = "dagster run "
 CHALLENGER = ("training_rows", "candidate_index", "ranker_model", "evaluation_report", "challenger_service")
