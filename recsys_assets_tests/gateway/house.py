@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,22 @@ class Gateway:
         """One request whose headers are exactly these bytes."""
         given = [(b"host", b"films"), (b"content-length", str(len(body)).encode()), (b"connection", b"close"), *headers]
         head = b"".join(name + b": " + value + b"\r\n" for name, value in given)
-        return self.raw(f"{method} {path} HTTP/1.1\r\n".encode() + head + b"\r\n" + body)
+        with self._sent(f"{method} {path} HTTP/1.1\r\n".encode() + head + b"\r\n" + body) as connection:
+            # As long as the reply says: Envoy closes a second after a refusal, lest it be lost.
+            answer = HTTPResponse(connection, method=method)
+            answer.begin()
+            headers = {name.lower(): value for name, value in answer.getheaders()}
+            return Reply(answer.status, headers, answer.read())
 
     def raw(self, request: bytes) -> Reply:
         """These bytes, and everything that comes back until the gateway closes."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as connection:
-            connection.sendall(request)
-            received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
-        return read_reply(received)
+        with self._sent(request) as connection:
+            return read_reply(b"".join(iter(lambda: connection.recv(1 << 16), b"")))
+
+    def _sent(self, request: bytes) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        connection.sendall(request)
+        return connection
 
     def exposures(self) -> pl.DataFrame:
         return read_exposures(self._logs / "exposures")

@@ -29,6 +29,7 @@ from recsys_assets_tests.kills.schedule import MORE_ROUNDS, Scenario, Turn, roun
 # Safe to import in a parent that forks: no threads, no connections.
 WARM = frozenset(
     {"recsys_assets", "recsys_assets_tests", "mlflow", "sqlalchemy", "alembic", "dagster", "polars", "numpy"}
+    | {"httpx", "httpcore", "trio", "anyio"}
 )
 Plant = Callable[[], None] | None
 # Those that act on what they read: one that wakes up late may act on what is long past.

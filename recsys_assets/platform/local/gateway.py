@@ -18,6 +18,7 @@ import httpx
 from recsys_assets.platform.local.envoy import GatewayDocuments, cluster_response
 from recsys_assets.platform.local.envoy_clusters import Resource
 from recsys_assets.platform.local.envoy_listener import GatewayPlace, bootstrap
+from recsys_assets.platform.local.plain_http import plain_client
 from recsys_assets.settings import Settings
 
 TAKE_SECONDS: Final = 5.0
@@ -57,7 +58,7 @@ class Gateway:
     def __init__(self, place: GatewayPlace, *, linger_seconds: float = LINGER_SECONDS) -> None:
         self.place = place
         self._linger_seconds = linger_seconds
-        self._admin = httpx.Client(base_url=f"http://{place.host}:{place.admin_port}", timeout=2.0, trust_env=False)
+        self._admin = plain_client(base_url=f"http://{place.host}:{place.admin_port}", timeout=2.0)
         self._unnamed_since: dict[str, float] = {}
 
     def close(self) -> None:

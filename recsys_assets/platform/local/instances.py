@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import httpx
-
 from recsys_assets.platform.interface import Manifest, Unavailable
+from recsys_assets.platform.local.plain_http import plain_client
 from recsys_assets.platform.local.ports import is_free
 from recsys_assets.platform.local.probe import PROBE_SECONDS, Health, Memory, probe
 from recsys_assets.platform.local.programs import MODEL_PREFIX, Program, instance_name, model_program
@@ -42,7 +41,7 @@ class Instances:
 
     def __init__(self, settings: Settings, store: ManifestStore, supervisor: Supervisor) -> None:
         self._settings, self._store, self._supervisor = settings, store, supervisor
-        self._client = httpx.Client(timeout=PROBE_SECONDS, trust_env=False)
+        self._client = plain_client(timeout=PROBE_SECONDS)
         self._memory = Memory()
         self._restart_at: dict[str, float] = {}
 
