@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from recsys_assets import home
+from recsys_assets.interactions.quarantine import read_quarantine
 from recsys_assets.resources.tables import TablesResource
 from recsys_assets.settings import Settings
 from recsys_assets_tests.interactions.sources import MONDAY, good_rows, settings_with, write
@@ -24,17 +26,29 @@ pytestmark = pytest.mark.slow
 ITEMS = {"path": "{home}/items.csv", "id_column": "id", "attributes": {"title": {"column": "title", "kind": "text"}}}
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return settings_with(tmp_path, items=ITEMS)
+@dataclass(frozen=True)
+class Watched:
+    """A home that a daemon watches; `tables` are looked at only while it lives."""
+
+    settings: Settings
+    daemon: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def tables(self) -> TablesResource:
+        assert self.daemon.poll() is None, self.log.read_text()[-2000:]
+        return TablesResource.of(self.settings)
 
 
-@pytest.fixture
-def daemon(settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """One home and one daemon for the tests of this file, which put other files in place one after another."""
+    folder = tmp_path_factory.mktemp("watched")
+    settings = settings_with(folder, items=ITEMS)
     home.prepare(settings)
     command = [str(Path(sys.executable).with_name("dagster-daemon")), "run"]
     command += ["-m", "recsys_assets_tests.interactions.code_location"]
-    with (tmp_path / "daemon.log").open("wb") as log:
+    with (folder / "daemon.log").open("wb") as log:
         process = subprocess.Popen(
             command,
             env=os.environ | home.environment(settings),
@@ -43,7 +57,7 @@ def daemon(settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[byte
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        yield process
+        yield Watched(settings, process, folder / "daemon.log")
         os.killpg(process.pid, signal.SIGINT)
         try:
             process.wait(30)
@@ -51,31 +65,32 @@ def daemon(settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[byte
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_items_and_a_day_that_come_back_are_taken_again(
-    settings: Settings, daemon: subprocess.Popen[bytes], tmp_path: Path
-) -> None:
-    tables = TablesResource.of(settings)
+def put_items(watched: Watched, *rows: str) -> None:
+    write(watched.settings.home, "items.csv", *rows, header="id,title")
+
+
+def test_items_and_a_day_that_come_back_are_taken_again(watched: Watched) -> None:
     for count in (3, 4, 3):
-        write(settings.home, "items.csv", *(f"x{n},title {n} of {count}" for n in range(count)), header="id,title")
-        write(settings.home / "inbox", "2024-01-01.csv", *good_rows(MONDAY, count))
+        put_items(watched, *(f"x{n},title {n} of {count}" for n in range(count)))
+        write(watched.settings.home / "inbox", "2024-01-01.csv", *good_rows(MONDAY, count))
 
         def taken(count: int = count) -> bool:
-            assert daemon.poll() is None, (tmp_path / "daemon.log").read_text()[-2000:]
-            names = ("items", "interactions", "user_features")
+            tables, names = watched.tables, ("items", "interactions", "user_features")
             return all(tables.exists(name) and tables.read(name).height == count for name in names)
 
-        eventually(taken, what=f"{count} items, events and users in the tables", every_seconds=0.5)
+        eventually(taken, what=f"{count} items, events and users in the tables", every_seconds=0.2)
 
 
-def test_what_is_not_taken_is_named_by_status(settings: Settings, daemon: subprocess.Popen[bytes]) -> None:
-    write(settings.home, "items.csv", ",no identifier", header="id,title")
+def test_what_is_not_taken_is_named_by_status(watched: Watched) -> None:
+    put_items(watched, ",no identifier")
+    eventually(lambda: watched.tables and read_quarantine(watched.settings.home), what="the file in quarantine")
 
-    def refused() -> bool:
+    def named() -> bool:
         status = [str(Path(sys.executable).with_name("recsys-assets")), "status"]
-        told = subprocess.run(
-            status, env=os.environ | home.environment(settings), capture_output=True, text=True, check=False
-        )
+        around = os.environ | home.environment(watched.settings)
+        told = subprocess.run(status, env=around, capture_output=True, text=True, check=False)
         assert told.returncode == 0, told.stderr
         return "row 1, column id: null: no identifier" in told.stdout and "catalogue_sensor at" in told.stdout
 
-    eventually(refused, what="status names the row of the refused items", every_seconds=1)
+    # A look is a whole process, and the sensor speaks every five seconds.
+    eventually(named, what="status names the row of the refused items", every_seconds=2.5)
