@@ -1,6 +1,6 @@
 """Pictures for the Dagster UI: events by day.
 
-Here: a PNG as Markdown. Not here: any number that a check judges.
+Here: a PNG as Markdown, or a sentence. Not here: any number that a check judges.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from datetime import date
 
 
 def events_by_day(stored: Mapping[date, int], blocked: Mapping[date, int]) -> str:
-    """A bar for each day; days in quarantine in another colour."""
+    """A bar for each day; days in quarantine in another colour. For one day a sentence says as much."""
+    if len(stored) + len(blocked) < 2:
+        told = [f"{n} events on {day}" for day, n in stored.items()]
+        return "".join([*told, *(f"{day} is in quarantine" for day in blocked)])
     import numpy as np
     from matplotlib.figure import Figure
 
