@@ -11,6 +11,7 @@ import socket
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -38,8 +39,18 @@ JOURNEYS = Path(__file__).parent / "journeys"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The journeys come first: they take longest, and workers side by side (a file each) then end together."""
+    """The journeys come first: one worker takes all of them (workers.py), and none is left for the end."""
     items.sort(key=lambda item: JOURNEYS not in item.path.parents)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | None:
+    """A scheduler of our own where `--dist loadfile` is asked for. Without xdist nobody calls this."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from recsys_assets_tests.workers import LoadFileOrJourneys
+
+    return LoadFileOrJourneys(config, log)
 
 
 def free_ports(count: int) -> list[int]:
