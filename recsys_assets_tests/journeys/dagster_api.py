@@ -1,16 +1,17 @@
 """The running Dagster, asked through the GraphQL API that its UI uses.
 
-Here: queries. Not here: waiting, or any claim.
+Here: queries, and waiting for what they tell. Not here: any claim.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import httpx
 
 from recsys_assets.settings import Settings
-from recsys_assets_tests.waiting import HANG_SECONDS
+from recsys_assets_tests.waiting import HANG_SECONDS, eventually
 
 ASSETS = "{ assetNodes { assetKey { path } } }"
 RUNS = """query($asset: String!) { assetOrError(assetKey: {path: [$asset]}) { ... on Asset {
@@ -19,6 +20,16 @@ RUN = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status jobName ta
 LATEST_RUNS = "{ runsOrError(limit: 50) { ... on Runs { results { runId status jobName assetSelection { path } } } } }"
 SENSORS = """{ repositoriesOrError { ... on RepositoryConnection { nodes { sensors { name sensorState { status
   ticks(dayRange: 1, limit: 20) { status error { message } } } } } } } }"""
+
+# A look costs the webserver what a page costs it, and takes that from the runs that are waited for.
+LOOK_SECONDS: Final = 0.5
+ENDS: Final = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
+_T = TypeVar("_T")
+
+
+def in_time(look: Callable[[], _T | None], *, what: str) -> _T:
+    """What a question to Dagster, or to a table that a run writes, tells in the end."""
+    return eventually(look, what=what, every_seconds=LOOK_SECONDS)
 
 
 class DagsterApi:
@@ -49,6 +60,15 @@ class DagsterApi:
         """Status, job and tags of a run."""
         told: dict[str, Any] = self.ask(RUN, id=run_id)["runOrError"]
         return told | {"tags": {tag["key"]: tag["value"] for tag in told["tags"]}}
+
+    def end_of(self, run_id: str) -> dict[str, Any]:
+        """The run once it has ended."""
+
+        def ended() -> dict[str, Any] | None:
+            told = self.run(run_id)
+            return told if told["status"] in ENDS else None
+
+        return in_time(ended, what=f"the end of run {run_id}")
 
     def latest_runs(self) -> list[dict[str, Any]]:
         runs: list[dict[str, Any]] = self.ask(LATEST_RUNS)["runsOrError"]["results"]

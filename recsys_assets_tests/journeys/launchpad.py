@@ -137,6 +137,7 @@ def wait_for(driver: WebDriver, words: str) -> None:
     eventually(
         lambda: words in driver.execute_script(told).replace("\u00a0", " "),
         what=f"{words!r} on {driver.current_url}",
+        every_seconds=0.2,
     )
 
 

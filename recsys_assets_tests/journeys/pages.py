@@ -30,4 +30,5 @@ def lines(browser: WebDriver) -> set[str]:
 
 def see(browser: WebDriver, words: set[str]) -> None:
     """Wait until each of these stands on the page as a line of its own."""
-    eventually(lambda: words <= lines(browser), what=f"{sorted(words)} on {browser.current_url}")
+    # A look lays the page out again, and takes that time from the page.
+    eventually(lambda: words <= lines(browser), what=f"{sorted(words)} on {browser.current_url}", every_seconds=0.2)

@@ -14,10 +14,10 @@ import pytest
 from recsys_assets.evaluation.check_names import check_names
 from recsys_assets.rollout.words import LOCATION
 from recsys_assets_tests.journeys.chromium import chromium
-from recsys_assets_tests.journeys.dagster_api import DagsterApi
+from recsys_assets_tests.journeys.dagster_api import DagsterApi, in_time
 from recsys_assets_tests.journeys.house import Story
 from recsys_assets_tests.journeys.pages import ROOMS, see
-from recsys_assets_tests.waiting import HANG_SECONDS, eventually
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webdriver import WebDriver
@@ -29,7 +29,6 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("chromium") is None, reason="no `chromium` on the PATH: the UI cannot be opened"),
     pytest.mark.skipif(shutil.which("chromedriver") is None, reason="no `chromedriver`: Chromium cannot be driven"),
 ]
-ENDS = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +84,8 @@ def test_an_asset_is_materialized_by_clicking(running: DagsterApi, browser: WebD
     before = set(running.runs_that_made("items"))
     browser.get(f"{running.url}/assets/items")
     click(browser, "Materialize")
-    [made] = eventually(lambda: set(running.runs_that_made("items")) - before, what="items by a click")
-    eventually(lambda: running.run(made)["status"] in ENDS, what="the end of its run")
-    assert running.run(made)["status"] == "SUCCESS"
+    [made] = in_time(lambda: set(running.runs_that_made("items")) - before, what="items by a click")
+    assert running.end_of(made)["status"] == "SUCCESS"
 
 
 def test_the_clicked_run_is_told_as_a_success_on_the_runs_page(running: DagsterApi, browser: WebDriver) -> None:

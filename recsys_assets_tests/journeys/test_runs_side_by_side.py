@@ -16,14 +16,13 @@ import pytest
 
 from recsys_assets import home
 from recsys_assets.resources.one_writer import exclusive
-from recsys_assets_tests.journeys.dagster_api import DagsterApi
+from recsys_assets_tests.journeys.dagster_api import DagsterApi, in_time
 from recsys_assets_tests.journeys.house import Story
-from recsys_assets_tests.waiting import HANG_SECONDS, eventually
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 pytestmark = [pytest.mark.slow]
 WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
 DAGSTER = str(Path(sys.executable).with_name("dagster"))
-ENDS = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
 def shell(story: Story, *words: str) -> subprocess.Popen[str]:
@@ -71,17 +70,15 @@ def test_a_launched_run_and_one_of_a_shell_wait_for_each_other_and_both_succeed(
     launched = shell(story, "job", "launch", "-w", str(WORKSPACE), "-j", "collect_feedback")
     said, _ = launched.communicate(timeout=HANG_SECONDS)
     assert launched.returncode == 0, said
-    queued = eventually(lambda: runs() - before, what="the launched run")
+    queued = in_time(lambda: runs() - before, what="the launched run")
     executed = shell(story, "job", "execute", "-m", "recsys_assets.definitions", "-j", "collect_feedback")
 
     def both_wait() -> set[str]:
         wait = {run_id for run_id in runs() if waiting(story, run_id)}
         return wait if queued < wait else set()
 
-    waited = eventually(both_wait, what="both runs waiting for the test")
+    waited = in_time(both_wait, what="both runs waiting for the test")
     held.set()
     told, _ = executed.communicate(timeout=HANG_SECONDS)
     assert executed.returncode == 0, told[-3_000:]
-    for run_id in waited:
-        eventually(lambda run_id=run_id: running.run(run_id)["status"] in ENDS, what=run_id)  # type: ignore[misc]
-    assert {running.run(run_id)["status"] for run_id in waited} == {"SUCCESS"}
+    assert {running.end_of(run_id)["status"] for run_id in waited} == {"SUCCESS"}

@@ -23,7 +23,7 @@ from recsys_assets.records import Phase
 from recsys_assets.rollout.ledger import OPENED, ReleaseRow
 from recsys_assets.traffic.background import replaying
 from recsys_assets_tests.journeys import town
-from recsys_assets_tests.journeys.dagster_api import DagsterApi
+from recsys_assets_tests.journeys.dagster_api import DagsterApi, in_time
 from recsys_assets_tests.journeys.house import Story
 from recsys_assets_tests.platform.homes import running_programs
 from recsys_assets_tests.waiting import eventually
@@ -66,8 +66,8 @@ def arrived(story: Story, running: DagsterApi) -> date:
     day = town.SECOND_AS_OF
     assert day not in days_of(story, "interactions")
     town.land(story.settings.home, day)
-    eventually(lambda: day in days_of(story, "user_features"), what=f"{day} in user_features")
-    eventually(lambda: day in days_of(story, "item_features"), what=f"{day} in item_features")
+    in_time(lambda: day in days_of(story, "user_features"), what=f"{day} in user_features")
+    in_time(lambda: day in days_of(story, "item_features"), what=f"{day} in item_features")
     return day
 
 
@@ -76,9 +76,7 @@ def served_online(story: Story, running: DagsterApi, arrived: date) -> str:
     """Id of the run that brought the day's features to the online store; a challenger is trained meanwhile."""
     before = set(running.runs_that_made("online_features"))
     assert make(story, *CHALLENGER).success
-    made = eventually(
-        lambda: set(running.runs_that_made("online_features")) - before, what="the day in the online store"
-    )
+    made = in_time(lambda: set(running.runs_that_made("online_features")) - before, what="the day in the online store")
     return made.pop()
 
 
@@ -87,14 +85,15 @@ def moved(story: Story, running: DagsterApi, served_online: str) -> ReleaseRow:
     """A release that nobody opened, while the daemon was killed; users come, and its row once users see it."""
     challenger = story.registry.challenger()
     assert challenger is not None
-    eventually(lambda: newest_release(story).version == challenger.version, what="a release of its own")
+    in_time(lambda: newest_release(story).version == challenger.version, what="a release of its own")
     release = newest_release(story)
     killed = daemon_pid(story)
     assert killed is not None
     os.kill(killed, 9)
-    eventually(lambda: daemon_pid(story) not in {None, 0, killed}, what="the daemon again")
+    in_time(lambda: daemon_pid(story) not in {None, 0, killed}, what="the daemon again")
     before_users = {Phase.GATED, Phase.SHADOW}
     with replaying(story.settings):
+        # At once: with more visitors it would go on to its end, and nobody could roll it back.
         eventually(lambda: newest_release(story).phase not in before_users, what=f"{release} moved on")
     return newest_release(story)
 
@@ -104,7 +103,7 @@ def test_all_sensors_run_and_none_of_their_ticks_failed(running: DagsterApi) -> 
         sensors = running.sensors()
         return sensors if all(sensor["ticks"] for sensor in sensors.values()) else None
 
-    sensors = eventually(ticked, what="a tick of every sensor")
+    sensors = in_time(ticked, what="a tick of every sensor")
     assert set(sensors) == SENSORS
     assert {sensor["status"] for sensor in sensors.values()} == {"RUNNING"}
     ticks = [tick for sensor in sensors.values() for tick in sensor["ticks"]]
@@ -119,8 +118,8 @@ def test_a_new_day_is_taken_in_up_to_its_features_without_a_call(
     rows = story.tables.read("user_features").filter(pl.col("day") == arrived)
     assert set(rows["user_id"]) == set(landed["user_id"])
     [made, *_] = running.runs_that_made("interactions")
-    eventually(lambda: running.run(made)["status"] == "SUCCESS", what="the end of its run")
-    ended = running.run(made)
+    ended = running.end_of(made)
+    assert ended["status"] == "SUCCESS"
     assert (ended["jobName"], ended["tags"][SENSOR_TAG]) == ("ingest", "new_days_sensor")
 
 
