@@ -71,10 +71,9 @@ def test_settings_that_contradict_each_other_are_told_as_the_page_shows(folder: 
 
 
 def test_the_rows_that_the_readme_shows_are_taken_as_it_says(folder: Path) -> None:
-    select = "dagster asset materialize -m recsys_assets.definitions --select"
-    told = give(
-        f'eval "$(recsys-assets init)" && {select} interactions --partition 2026-03-01 && {select} items', folder=folder
-    )
+    materialize = "dagster asset materialize -m recsys_assets.definitions"
+    both = f"{materialize} --select interactions,items --partition 2026-03-01"
+    told = give(f'eval "$(recsys-assets init)" && {both}', folder=folder)
     assert told.returncode == 0, told.stdout[-3_000:]
     import polars as pl
 
