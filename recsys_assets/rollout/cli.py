@@ -126,14 +126,14 @@ def guard() -> None:
 
 
 def _desk(settings: Settings) -> Desk:
-    """A desk without Dagster: a person's word needs no gate, so this one never passes."""
+    """A desk without Dagster and MLflow: a person's word needs no gate, so this one never passes, and no registry."""
     from recsys_assets import home
     from recsys_assets.platform.build import open_platform
     from recsys_assets.records import Outcome, Verdict
-    from recsys_assets.resources.registry import ModelRegistryResource
     from recsys_assets.rollout.desk import Desk
     from recsys_assets.rollout.ledger import open_ledger
     from recsys_assets.rollout.metrics import LogMetrics
+    from recsys_assets.rollout.shown.looking import Nothing
 
     home.make_folder(settings)
     return Desk(
@@ -141,7 +141,7 @@ def _desk(settings: Settings) -> Desk:
         platform=open_platform(settings),
         ledger=open_ledger(settings),
         metrics=LogMetrics(settings.home),
-        registry=ModelRegistryResource(home=str(settings.home), model_name=settings.model_name),
+        registry=Nothing(),  # type: ignore[arg-type]
         gate=lambda model: Verdict(
             check="offline_gate",
             model_version=model.version,

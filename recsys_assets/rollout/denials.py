@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from recsys_assets.records import Episode, Phase
-from recsys_assets.rollout.episodes import EPISODES_THAT_DENY, apart
 
 if TYPE_CHECKING:
     from recsys_assets.rollout.ledger import Event
@@ -78,11 +77,18 @@ def _read(events: Iterable[Event]) -> _Rows:
     return rows
 
 
+def _too_many(episodes: list[Episode]) -> bool:
+    # Imported here: it brings Polars, and every command line reads this module.
+    from recsys_assets.rollout.episodes import EPISODES_THAT_DENY, apart
+
+    return len(apart(episodes)) >= EPISODES_THAT_DENY
+
+
 def _ended(rows: _Rows, digest: str, event: Event) -> None:
     if (episode := _episode_of(event)) is not None:
         rows.episodes.setdefault(digest, []).append(episode)
     promoted = event.kind == Phase.CHAMPION.value
-    too_many = episode is not None and len(apart(rows.episodes[digest])) >= EPISODES_THAT_DENY
+    too_many = episode is not None and _too_many(rows.episodes[digest])
     if not (promoted or too_many or event.kind == Phase.ROLLED_BACK.value):
         return
     rows.allowed.pop(digest, None)

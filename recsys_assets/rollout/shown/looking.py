@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _GATE = "offline_gate"
 
 
-class _Nothing:
+class Nothing:
     """In place of a platform or a registry that is not asked: a home before its first start has none."""
 
     def get(self, kind: str, name: str) -> Mapping[str, Any] | None:
@@ -34,7 +34,7 @@ class _Nothing:
 
 def looking_desk(settings: Settings) -> Desk:
     """Opens nothing that is not there yet."""
-    ledger, nothing = open_ledger(settings), _Nothing()
+    ledger, nothing = open_ledger(settings), Nothing()
     platform: Platform = open_platform(settings) if has_platform(settings) else nothing  # type: ignore[assignment]
     return Desk(
         model_name=settings.model_name,
