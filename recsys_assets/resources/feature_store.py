@@ -127,6 +127,9 @@ class FeatureStoreResource(dg.ConfigurableResource):  # type: ignore[type-arg]
         return secret_variable(self.online_password_env) if self.online_password_env else None
 
     def _store(self, *, makes_tables: bool = False) -> FeatureStore:
+        from recsys_assets.features.views import import_feast
+
+        import_feast()
         from feast import FeatureStore
         from feast.repo_config import RepoConfig
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import typeguard
 
 from recsys_assets.columns import INTERACTIONS, UTC_TIME
 from recsys_assets.features import online
 from recsys_assets.features.as_of_join import FEATURE_TIME, newest
 from recsys_assets.features.online import OnlineReader, OnlineStoreUnavailable
-from recsys_assets.features.views import FEATURE_SERVICE, KEYS, feature_names
+from recsys_assets.features.views import FEATURE_SERVICE, KEYS, feature_names, import_feast
 from recsys_assets.features.windows import item_feature_rows
 from recsys_assets.resources.feature_store import FeatureStoreResource
 from recsys_assets_tests.features.rows import user_feature_rows
@@ -202,3 +203,14 @@ def test_the_feast_command_works_on_the_packaged_repo(tmp_path):
     assert "user_features" in listed
     assert "item_features" in listed
     assert (tmp_path / "feast" / "registry.db").exists()
+
+
+def test_importing_feast_leaves_the_checks_that_others_ask_typeguard_for() -> None:
+    import_feast()
+
+    @typeguard.typechecked
+    def double(number: int) -> int:
+        return 2 * number
+
+    with pytest.raises(typeguard.TypeCheckError):
+        double("2")  # type: ignore[arg-type]
