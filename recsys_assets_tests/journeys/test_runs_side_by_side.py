@@ -71,6 +71,8 @@ def test_a_launched_run_and_one_of_a_shell_wait_for_each_other_and_both_succeed(
     said, _ = launched.communicate(timeout=HANG_SECONDS)
     assert launched.returncode == 0, said
     queued = in_time(lambda: runs() - before, what="the launched run")
+    # The queue starts nothing beside a run that writes the same: the shell's may not be the first.
+    in_time(lambda: all(running.run(each)["status"] != "QUEUED" for each in queued), what=f"{queued} dequeued")
     executed = shell(story, "job", "execute", "-m", "recsys_assets.definitions", "-j", "collect_feedback")
 
     def both_wait() -> set[str]:
