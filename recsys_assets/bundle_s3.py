@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +34,14 @@ _SMALL: Final = 16 << 20
 _MAX_ATTESTATION: Final = 1 << 18
 _ABSENT: Final = frozenset({"NoSuchKey", "NoSuchBucket", "404", "NotFound"})
 _STANDS: Final = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
+
+
+@cache
+def _descriptions() -> Any:
+    """What boto3 knows of S3. Reading it is most of the cost of a client, so it is read once."""
+    from botocore.loaders import create_loader  # type: ignore[import-untyped, unused-ignore]
+
+    return create_loader()
 
 
 class S3Store:
@@ -98,12 +106,15 @@ class S3Store:
         """Made on first use: boto3 takes a while to import. Each call is tried anew a few times."""
         import boto3  # type: ignore[import-untyped, unused-ignore]
         from botocore.config import Config  # type: ignore[import-untyped, unused-ignore]
+        from botocore.session import get_session  # type: ignore[import-untyped, unused-ignore]
 
+        session = get_session()
+        session.register_component("data_loader", _descriptions())
         retries = {"mode": "standard", "total_max_attempts": ATTEMPTS}
         config = Config(
             connect_timeout=5, read_timeout=15, retries=retries, request_checksum_calculation="when_required"
         )
-        return boto3.session.Session().client("s3", config=config, **self._server)
+        return boto3.session.Session(botocore_session=session).client("s3", config=config, **self._server)
 
     def _key(self, name: str) -> str:
         return self._prefix + name

@@ -37,6 +37,12 @@ def test_the_server_says_who_it_is(server: Running) -> None:
     assert get("/v2").json()["extensions"] == ["binary_tensor_data"]
 
 
+def test_the_server_holds_the_ranker_and_neither_pandas_nor_scikit_learn(server: Running) -> None:
+    mapped = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "lib_lightgbm" in mapped
+    assert not [name for name in ("/pandas/", "/sklearn/", "/pyarrow/") if name in mapped]
+
+
 def test_golden_requests_give_the_offline_scores(server: Running, home: Path) -> None:
     for golden in read_golden(home / "bundles" / "3"):
         profile = golden.model_dump(include={"features", "recent_items", "recent_times"})
