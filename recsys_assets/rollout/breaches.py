@@ -22,7 +22,7 @@ from recsys_assets.records import Decision, Episode, Outcome, Phase, Verdict
 from recsys_assets.rollout.analysis import quality
 from recsys_assets.rollout.evidence import GUARDRAILS, STABLE, answered_lately
 from recsys_assets.rollout.guardrails import degraded, errors, guard_verdicts, stable_health
-from recsys_assets.rollout.outcomes import ALL_BP, Logs, Scope, WeightSince, gateway_requests, visitor_outcomes
+from recsys_assets.rollout.outcomes import ALL_BP, Logs, Scope, gateway_requests, visitor_outcomes
 from recsys_assets.rollout.route import RouteState, lease_is_over, planned_split
 from recsys_assets.rollout.taking import Taken, weight_taken
 
@@ -93,7 +93,7 @@ def epochs(scope: Scope) -> list[Scope]:
 def _epoch(scope: Scope, start: datetime, number: int) -> Scope:
     begin = start + timedelta(seconds=number * EPOCH_SECONDS)
     in_force = [w for w in scope.weights if w.since <= begin][-1]
-    weights = (WeightSince(begin, in_force.weight_bp), *(w for w in scope.weights if w.since > begin))
+    weights = (replace(in_force, since=begin), *(w for w in scope.weights if w.since > begin))
     changes = {
         "alpha": scope.plan.alpha * EPOCHS_ALPHA_SHARE / ((number + 1) * (number + 2)),
         # What a visitor did before the epoch may be the canary's own doing: no history.

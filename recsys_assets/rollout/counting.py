@@ -6,14 +6,13 @@ Here: verdicts on the routing and the logs, never on the model. Not here: what t
 from __future__ import annotations
 
 import math
-from datetime import timedelta
 from typing import Final
 
 import polars as pl
 
 from recsys_assets.records import Measurement, Outcome, Verdict
 from recsys_assets.rollout.evidence import BURN_IN, COUNTED, RATIO, unreadable, verdict
-from recsys_assets.rollout.outcomes import ALL_BP, SETTLE_SECONDS, Logs, Scope, with_weight
+from recsys_assets.rollout.outcomes import ALL_BP, Logs, Scope, with_weight
 from recsys_assets.rollout.sequential import sample_ratio_evidence
 
 # A wrong alarm stops a good release, and nothing is harmed meanwhile: rarer than the plan's alpha.
@@ -56,8 +55,7 @@ def _arrivals(logs: Logs, scope: Scope) -> list[tuple[int, int, float]]:
         .first()
     )
     settled = with_weight(first.sort("served_at"), scope.weights, at="served_at").filter(
-        (pl.col("served_at") >= pl.col("weight_since") + timedelta(seconds=SETTLE_SECONDS))
-        & pl.col("weight_bp").is_between(0, ALL_BP, closed="none")
+        (pl.col("served_at") >= pl.col("settled")) & pl.col("weight_bp").is_between(0, ALL_BP, closed="none")
     )
     by_step = settled.group_by("weight_bp", maintain_order=True).agg(
         canary=(pl.col("variant") == "canary").sum(), stable=(pl.col("variant") == "stable").sum()

@@ -13,8 +13,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,7 @@ from recsys_assets.records import Decision, Episode, Phase, Verdict
 from recsys_assets.rollout.act import move, read_state
 from recsys_assets.rollout.breaches import full_verdicts, gateway_verdicts, judge_breach
 from recsys_assets.rollout.guarding import Beat, guard_lock
+from recsys_assets.rollout.in_force import as_seen
 from recsys_assets.rollout.ledger import FROZEN, Ledger, LedgerUnavailable, open_ledger
 from recsys_assets.rollout.metrics import LogMetrics, MetricsSource
 from recsys_assets.rollout.outcomes import Scope
@@ -56,6 +58,8 @@ class Post:
     metrics: MetricsSource
     top_k: int
     clock: Callable[[], datetime]
+    # When each share, by release and number, was first seen in force: where no tick runs, the route does not tell.
+    seen: dict[tuple[str, int], datetime] = field(default_factory=dict)
 
 
 def watch(post: Post, *, full: bool = True) -> Decision | None:
@@ -147,11 +151,15 @@ def _scope(post: Post, state: RouteState, now: datetime) -> Scope:
         model_version=state.version,
         stable_version=state.release.champion or "",
         plan=state.release.plan,
-        weights=state.weights,
+        weights=as_seen(post.platform, state, now, first_seen=partial(_first_seen, post, state)),
         top_k=post.top_k,
         now=now,
         stalls=() if not state.weights else post.metrics.stalls(state.weights[0].since),
     )
+
+
+def _first_seen(post: Post, state: RouteState, now: datetime) -> datetime:
+    return post.seen.setdefault((state.release.release_id, len(state.weights)), now)
 
 
 def _stable(post: Post, state: RouteState) -> ServiceStatus | None:

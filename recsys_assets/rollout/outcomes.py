@@ -37,10 +37,19 @@ class Logs:
 
 @dataclass(frozen=True)
 class WeightSince:
-    """From `since` on the canary's planned share was `weight_bp` basis points."""
+    """From `since` on the canary's planned share was `weight_bp` basis points.
+
+    From `in_force` on the gateway was seen to give it; None: nobody could say.
+    """
 
     since: datetime
     weight_bp: int
+    in_force: datetime | None = None
+
+    @property
+    def settled(self) -> datetime:
+        """From when on visitors are split as planned."""
+        return max(self.since, self.in_force or self.since) + timedelta(seconds=SETTLE_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,7 @@ def visitor_outcomes(logs: Logs, scope: Scope, metric: MetricPlan | None = None)
         growing the weight moves users only from stable to canary;
       - got an answer from a lower rung of the ladder inside the window: it says nothing about the model;
       - unmatured: the window is still open, so late clicks may come, and may come later in one arm;
-      - unsettled: came within SETTLE_SECONDS of a change of weight.
+      - unsettled: came before the gateway gave the planned share, or within SETTLE_SECONDS of that.
     """
     metric = metric or scope.plan.all_metrics[0]
     seen = _windowed(logs, scope)
@@ -123,7 +132,7 @@ def visitor_outcomes(logs: Logs, scope: Scope, metric: MetricPlan | None = None)
         .sort("first_at", "visitor_id")
     )
     rows = with_weight(rows, scope.weights, at="first_at")
-    unsettled = pl.col("first_at") < pl.col("weight_since") + timedelta(seconds=SETTLE_SECONDS)
+    unsettled = pl.col("first_at") < pl.col("settled")
     kept = rows.filter(~pl.col("mixed") & ~pl.col("degraded") & ~pl.col("open") & ~unsettled)
     return Outcomes(
         visitors=kept.select("visitor_id", "first_at", "is_canary", "weight_bp", "outcome"),
@@ -217,10 +226,14 @@ def gateway_requests(logs: Logs, scope: Scope) -> pl.DataFrame:
 
 
 def with_weight(rows: pl.DataFrame, weights: Sequence[WeightSince], *, at: str) -> pl.DataFrame:
-    """Add the share in force at each row's time, and since when; rows before the first change are dropped."""
+    """Add the share that was planned at each row's time, since when, and from when on visitors are split so.
+
+    Rows before the first change are dropped.
+    """
     steps = pl.DataFrame(
-        {"weight_since": [w.since for w in weights], "weight_bp": [w.weight_bp for w in weights]},
-        schema={"weight_since": UTC_TIME, "weight_bp": pl.Int64},
+        [(w.since, w.weight_bp, w.settled) for w in weights],
+        schema={"weight_since": UTC_TIME, "weight_bp": pl.Int64, "settled": UTC_TIME},
+        orient="row",
     ).sort("weight_since")
     return rows.join_asof(steps, left_on=at, right_on="weight_since").filter(pl.col("weight_bp").is_not_null())
 

@@ -52,9 +52,9 @@ class RouteState:
 
     `transition` counts the changes of phase or step; `action`, `actor` and `reason` are of the latest, so that a ledger
     row that was lost to a crash can be written again; `episode` is what the latest rests on, where that is one.
-    `weights` lists every share the canary had. `split` is what the spec says: `manual_edit` names how it differs from
-    the plan of this phase and step, if it does. `clock` is of the latest writer that had one; `trail` lists the moves
-    before the latest.
+    `weights` lists every share the canary had, and from when on the gateway gave it (in_force.py). `split` is what the
+    spec says: `manual_edit` names how it differs from the plan of this phase and step, if it does. `clock` is of the
+    latest writer that had one; `trail` lists the moves before the latest.
     """
 
     release: Release
@@ -254,7 +254,7 @@ def _annotations(state: RouteState) -> dict[str, str]:
         "entered": state.entered_at.isoformat(),
         "deadline": state.deadline.isoformat(),
         "lease": state.lease.isoformat(),
-        "weights": json.dumps([[w.weight_bp, w.since.isoformat()] for w in state.weights]),
+        "weights": json.dumps([_written_weight(w) for w in state.weights]),
         "action": state.action,
         "actor": state.actor,
         "reason": state.reason,
@@ -349,7 +349,16 @@ def _weights(text: str) -> tuple[WeightSince, ...]:
     found = json.loads(text)
     if not isinstance(found, list):
         raise ValueError("not a list")
-    return tuple(WeightSince(since=_time(since), weight_bp=_share(weight)) for weight, since in found)
+    return tuple(_weight(*each) for each in found)
+
+
+def _weight(weight: object, since: str, in_force: str | None = None) -> WeightSince:
+    return WeightSince(_time(since), _share(weight), None if in_force is None else _time(in_force))
+
+
+def _written_weight(weight: WeightSince) -> list[Any]:
+    known = [] if weight.in_force is None else [weight.in_force.isoformat()]
+    return [weight.weight_bp, weight.since.isoformat(), *known]
 
 
 def _share(weight: object) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -20,6 +21,7 @@ from recsys_assets.rollout.analysis import judge
 from recsys_assets.rollout.approval import ask
 from recsys_assets.rollout.clocks import jumped_seconds
 from recsys_assets.rollout.desk import Desk
+from recsys_assets.rollout.in_force import as_seen, noted
 from recsys_assets.rollout.outcomes import Scope, seen_in_step
 from recsys_assets.rollout.phases import clock_was_set, decide
 from recsys_assets.rollout.route import RouteState, stable_service
@@ -74,7 +76,8 @@ def _world(desk: Desk, state: RouteState, now: datetime) -> World:
     if state.phase is Phase.SHADOW:
         bundle = desk.bundle(release.model) if desk.bundle else None
         return replace(world, shadow=compare_shadow(logs, state, now=now, stalls=stalls), gate=bundle)
-    scope = scope_of(state, top_k=desk.top_k, now=now, stalls=stalls)
+    shares = replace(state, weights=as_seen(desk.platform, state, now))
+    scope = scope_of(shares, top_k=desk.top_k, now=now, stalls=stalls)
     # Baking has a deadline of its own, which begins after the approval.
     wait = desk.ledger.waited_for_approval(release.release_id, now) if state.phase is Phase.CANARY else timedelta(0)
     return replace(world, verdicts=judge(logs, scope), visitors=seen_in_step(logs, scope), waited=wait)
@@ -101,6 +104,8 @@ def tick(desk: Desk, *, actor: str) -> Decision | None:
         return None
     record(desk.ledger, state)
     now = desk.clock()
+    with suppress(Conflict):  # whoever changed the route was first; what follows finds that out as well
+        state = noted(desk.platform, state, now)
     decision = decide_on(desk, state)
     if state.phase.is_end:
         settle(desk, state)
