@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
 RUN := $(BIN)/recsys-assets
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 RATE ?= 200
 USERS ?= 20000
 SEED ?= 7
@@ -12,7 +13,7 @@ KILLS ?= 3200
 CLUSTER_TESTS ?= recsys_assets_tests/cluster
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo up down traffic test test-browser image cluster-binaries test-cluster lint format bench figures figures-check drill mutants lock clean kind-up kind-down
+.PHONY: help install install-dev demo up down traffic test test-slow image cluster-binaries test-cluster lint format bench figures figures-check drill mutants lock clean kind-up kind-down
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,8 +54,11 @@ down: ## stop everything that `make up` or `make demo` started
 traffic: install ## replay users against the gateway (RATE=, USERS=, SEED=)
 	$(RUN) traffic --rate $(RATE) --users $(USERS) --seed $(SEED)
 
-test: install-dev ## install and run the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: install-dev ## install and run the tests, but for the slow ones
+	$(PYTEST) -m "not cluster and not slow"
+
+test-slow: install-dev ## run the tests that play whole stories, start the whole stack, or kill it
+	$(PYTEST) -m slow
 
 cluster-binaries: install-dev ## build the binaries of the test cluster from their Go modules, once (tens of minutes)
 	$(BIN)/python -m cluster.check

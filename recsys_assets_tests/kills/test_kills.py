@@ -16,7 +16,7 @@ import pytest
 from recsys_assets_tests.kills.schedule import scenarios
 
 # Six seconds of work on a free core, with a wide margin for a machine that is busy.
-pytestmark = pytest.mark.timeout(3_600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_600)]
 SEED = os.environ.get("KILL_SEED", "7")
 Found = dict[str, list[dict[str, Any]]]
 

@@ -52,7 +52,7 @@ RUN = (
 )
 EXCUSED = (
     Place("README.md", r"make demo", "five minutes; `benchmarks/demo_story.py` plays it"),
-    Place("README.md", r"make test", "this test is part of it"),
+    Place("README.md", r"make test(-slow)?", "this test is part of it"),
     Place("README.md", r"(helm|kubectl) ", CLUSTER),
     Place("CONTRIBUTING.md", r"make install-dev|\.venv/bin/pre-commit|make lint test", "for developers; CI does it"),
     Place("CONTRIBUTING.md", r"apt-get ", "installs packages of the system"),
@@ -64,7 +64,7 @@ EXCUSED = (
         r"recsys-assets (status|show) ?",
         "shortened, of a home of three releases; rollout tests do both",
     ),
-    Place("docs/state.md", r"python -m benchmarks.kill_drill", "hours; `make test` plays its short form (kills)"),
+    Place("docs/state.md", r"python -m benchmarks.kill_drill", "hours; `make test-slow` plays its short form (kills)"),
     Place("docs/kubernetes.md", r"(helm|kubectl|CODE=)", CLUSTER),
     Place("docs/kubernetes.md", r"aws |cat > recsys-|cat > trust|for identity in ", CLOUD),
     Place("docs/kubernetes.md", r"docker |mkdir -m 700 keys", IMAGES),

@@ -22,6 +22,8 @@ from recsys_assets_tests.pages.plan import WITHOUT_A_STACK
 from recsys_assets_tests.pages.reading import give, missing, planned
 from recsys_assets_tests.rollout.build import route
 
+pytestmark = pytest.mark.slow
+
 
 def own_config() -> str:
     """The recsys.yaml of README."""

@@ -23,6 +23,7 @@ from recsys_assets.settings import Settings
 from recsys_assets_tests.platform.homes import Home, make_settings, running_programs
 from recsys_assets_tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
 STEPS_BP = (0, 2_000, 6_000)
 # User, status, version, variant.
 Asked = tuple[str, int, str, str]

@@ -28,6 +28,7 @@ from recsys_assets.settings import Settings
 from recsys_assets_tests.platform.homes import Home, make_settings, running_programs
 from recsys_assets_tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
 TWO = (RECONCILER, ENVOY)
 
 

@@ -17,6 +17,7 @@ from recsys_assets_tests.stores.servers import Valkey
 from recsys_assets_tests.time_zones import online
 from recsys_assets_tests.time_zones.zones import ASCII_LOCALE, MOMENTS, ZONES, Run, offset_hours, process
 
+pytestmark = pytest.mark.slow
 EQUAL = "online_values_equal_offline_values"
 RIGHT = [moment.isoformat() for moment in MOMENTS]
 
