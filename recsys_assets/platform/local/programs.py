@@ -59,11 +59,13 @@ def _stack(settings: Settings) -> list[Program]:
     serving, host = settings.serving, settings.serving.host
     python = [sys.executable, "-m"]
     # On a full machine, answering users and guarding them comes first; runs, training too, are the daemon's children.
-    yielding = ["nice", "-n", "10", *python]
+    # Not lower: beside other work of usual priority, code servers would then miss their heartbeats and be ended.
+    yielding = ["nice", "-n", "5", *python]
     database = str(settings.path("mlflow", "mlflow.db"))
     artifacts = str(settings.path("mlflow", "artifacts"))
     location = ["-m", "recsys_assets.definitions"]
-    dagster_home = {"DAGSTER_HOME": str(settings.dagster_home)}
+    # A sensor's look may be slow on a full machine; after Dagster's minute it would count as failed.
+    dagster_home = {"DAGSTER_HOME": str(settings.dagster_home), "DAGSTER_SENSOR_GRPC_TIMEOUT_SECONDS": "300"}
     return [
         Program(KEEPER, [*python, "recsys_assets.platform.local.keeper"]),
         Program(RECONCILER, [*python, "recsys_assets.platform.local.reconciler"]),
