@@ -26,6 +26,7 @@ from recsys_assets_tests.stores.fixtures import (  # noqa: F401 - fixtures of ev
     s3_server,
     valkey_server,
 )
+from recsys_assets_tests.waiting import HANG_SECONDS
 
 # Every test, and every process that it starts, is where no midnight is UTC's and one does not exist (10 March 2024):
 # whatever takes a moment for local time gives a wrong answer somewhere.
@@ -70,5 +71,6 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     loaded = load_settings(home=tmp_path / "home", config=PACKAGED_CONFIG)
     names = ("gateway_port", "gateway_admin_port", "collector_port", "mlflow_port", "dagster_port", "model_port_first")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
-    serving = loaded.serving.model_copy(update={**ports, "model_port_last": ports["model_port_first"] + 20})
+    limits = {"model_port_last": ports["model_port_first"] + 20, "ready_timeout_seconds": HANG_SECONDS}
+    serving = loaded.serving.model_copy(update={**ports, **limits})
     return loaded.model_copy(update={"serving": serving})
