@@ -7,6 +7,7 @@ test writes out.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import time
 from contextlib import ExitStack
@@ -32,6 +33,10 @@ from recsys_assets_tests.waiting import HANG_SECONDS
 # whatever takes a moment for local time gives a wrong answer somewhere.
 os.environ["TZ"] = "America/Havana"
 time.tzset()
+
+# Children of a suite in the background of a shell would ignore the interrupts that tests send them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Limits are for hangs: how fast a machine draws examples says nothing about the code.
 hypothesis.settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
