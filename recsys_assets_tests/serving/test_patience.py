@@ -92,6 +92,23 @@ async def until_asked_again(asked: Patience[str]) -> float:
     return time.monotonic() - start
 
 
+def test_a_store_that_hangs_is_left_alone_also_where_the_thread_began_a_moment_late() -> None:
+    async def scene(asked: Patience[str], store: Store) -> None:
+        store.seconds = MOST / 20  # the one thread is busy for so long
+        before = asyncio.ensure_future(asked.call(store))
+        await asyncio.sleep(0)
+        hanging = Store()
+        hanging.hangs = True
+        try:
+            assert await asked.call(hanging) == Missed("slow")
+            assert [await asked.call(hanging) for _ in range(3)] == [Missed("paused")] * 3
+        finally:
+            hanging.release.set()
+        assert await before == "row"
+
+    play(scene, threads=1, least=MOST)
+
+
 def test_an_error_that_comes_quickly_is_told_each_time_and_pauses_nothing() -> None:
     async def scene(asked: Patience[str], store: Store) -> None:
         store.failure = True
