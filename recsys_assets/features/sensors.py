@@ -11,7 +11,7 @@ from typing import Final
 import dagster as dg
 
 from recsys_assets.features.jobs import JOB
-from recsys_assets.interactions.partitions import ranges
+from recsys_assets.interactions.partitions import last_made, ranges
 from recsys_assets.resources.attempts import WORK_TAG, not_now, now_utc, run_key, runs_under_way, tries_of
 from recsys_assets.settings import Settings
 
@@ -42,8 +42,8 @@ def look_for_days(instance: dg.DagsterInstance, now: datetime) -> tuple[list[dg.
 
     if any(runs_under_way(instance, now, job) for job in ("ingest", JOB)):
         return [], "days are being taken in; features of later days come after them"
-    rows = _made(instance, "interactions")
-    days = behind_days(rows, [_made(instance, view) for view in VIEWS])
+    rows = last_made(instance, "interactions")
+    days = behind_days(rows, [last_made(instance, view) for view in VIEWS])
     found, late = [], []
     for first, last in ranges([date.fromisoformat(day) for day in days]):
         work = f"features {first}..{last} after {max(rows.values())}"
@@ -53,10 +53,3 @@ def look_for_days(instance: dg.DagsterInstance, now: datetime) -> tuple[list[dg.
             tags = {WORK_TAG: work, RANGE_START: first.isoformat(), RANGE_END: last.isoformat()}
             found.append(dg.RunRequest(run_key=run_key(instance, work), tags=tags))
     return found, "; ".join(late) or "the features of each day hold the rows of all days before it"
-
-
-def _made(instance: dg.DagsterInstance, name: str) -> dict[str, int]:
-    made = instance.get_latest_storage_id_by_partition(
-        dg.AssetKey(name), dg.DagsterEventType.ASSET_MATERIALIZATION, None
-    )
-    return dict(made)

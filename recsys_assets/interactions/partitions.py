@@ -1,6 +1,6 @@
 """The daily partitions of everything that is kept by day.
 
-Here: one definition from the settings, and the days a run is about. Not here: which of those days have arrived.
+Here: one definition from the settings, a run's days, when each was made last. Not here: which of them have arrived.
 """
 
 from __future__ import annotations
@@ -49,3 +49,11 @@ def ranges(days: Sequence[date]) -> list[tuple[date, date]]:
         else:
             found.append((day, day))
     return found
+
+
+def last_made(instance: dg.DagsterInstance, name: str) -> dict[str, int]:
+    """When each partition was made last, as a number that grows."""
+    made = instance.get_latest_storage_id_by_partition(
+        dg.AssetKey(name), dg.DagsterEventType.ASSET_MATERIALIZATION, None
+    )
+    return dict(made)

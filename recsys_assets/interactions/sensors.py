@@ -13,7 +13,7 @@ import dagster as dg
 
 from recsys_assets.interactions.arrivals import Arrival
 from recsys_assets.interactions.catalogue import sensors as catalogue
-from recsys_assets.interactions.partitions import daily
+from recsys_assets.interactions.partitions import daily, last_made
 from recsys_assets.resources.attempts import (
     WORK_TAG,
     Try,
@@ -99,19 +99,11 @@ def _recorded(
     record = tables.read(TABLE)
     refused = refused_digests(record, settings.data, now)
     held = set(tables.days("interactions")) | set(empty_days(record)) if tables.exists("interactions") else set()
-    made = _materialized(instance, "interactions")
-    features = [_materialized(instance, name) if tables.exists(name) else {} for name in FEATURES]
+    made = last_made(instance, "interactions")
+    features = [last_made(instance, name) if tables.exists(name) else {} for name in FEATURES]
     # Features of a day that are older than its rows are those of rows that were replaced.
     held &= {date.fromisoformat(day) for day, at in made.items() if all(each.get(day, 0) > at for each in features)}
     return {day: digest for day, digest in stored_digests(record).items() if day in held}, refused
-
-
-def _materialized(instance: dg.DagsterInstance, name: str) -> dict[str, int]:
-    """When each partition was made last, as a number that grows."""
-    made = instance.get_latest_storage_id_by_partition(
-        dg.AssetKey(name), dg.DagsterEventType.ASSET_MATERIALIZATION, None
-    )
-    return dict(made)
 
 
 def _days_of(run: dg.DagsterRun, known: set[date]) -> set[date]:
