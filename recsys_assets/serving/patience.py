@@ -31,9 +31,9 @@ FIRST_HOLD, LAST_HOLD, FLAPPING_SECONDS = 0.5, 5.0, 10.0
 LAGS = 2.0
 # Of so many calls so many were given up: comes and goes as well, though each came back in the end.
 SLIPS, AMONG = 5, 200
-# What took this part of the deadline hung. Not all of it: a thread begins a moment after it was asked, and where the
-# deadline is the longest allowed, that moment is missing at its end.
-BLAMED = 0.9
+# What took more than this part of the deadline hung, whether it was given up or failed. Not all of it: a thread begins
+# a moment after it was asked, and a client's own timeout may be over a moment before the request's.
+BLAMED = 0.5
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Patience(Generic[T]):
 
     Use from one event loop. A request that is given up costs its deadline once; then nobody asks but trials in the
     background, which repeat the newest request that came meanwhile. An error that comes quickly costs no time and
-    changes nothing for the next request.
+    changes nothing for the next request; one that took its time is as bad as no answer.
     """
 
     def __init__(
@@ -123,9 +123,12 @@ class Patience(Generic[T]):
             return
         self._threads.leave(job)
         job.future.set_result(Missed("slow"))
-        if job.started is not None and self._now() - job.started >= BLAMED * self.deadline_seconds:
+        if job.started is not None and self._hung(self._now() - job.started):
             self._slips.append(True)
             self._leave_alone(job.loop)
+
+    def _hung(self, seconds: float) -> bool:
+        return seconds >= BLAMED * self.deadline_seconds
 
     def _leave_alone(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._paused:
@@ -152,8 +155,12 @@ class Patience(Generic[T]):
             self._trial = None
             self._tried(job)
         elif not job.future.done():
-            self._slips.append(False)
+            hung = job.error is not None and self._hung(job.took)
+            self._slips.append(hung)
             self._hand_over(job)
+            if hung:
+                self._leave_alone(job.loop)
+                self._wrong()
         elif job.error is not None:
             self._wrong()
 
@@ -184,7 +191,8 @@ class Patience(Generic[T]):
         self._try_in(loop, max(self._pause, 3 * self._most))
 
     def _tried(self, job: Job) -> None:
-        now, in_time = self._now(), job.took <= self.deadline_seconds
+        now = self._now()
+        in_time = job.took <= self.deadline_seconds if job.error is None else not self._hung(job.took)
         if in_time and now - self._wrong_at >= self._hold:
             self._paused, self._trusted_at = False, now
             if self._timer is not None:

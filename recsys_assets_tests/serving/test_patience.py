@@ -120,6 +120,17 @@ def test_an_error_that_comes_quickly_is_told_each_time_and_pauses_nothing() -> N
     play(scene)
 
 
+def test_an_error_that_took_the_whole_deadline_costs_no_second_request_anything() -> None:
+    async def scene(asked: Patience[str], store: Store) -> None:
+        store.fails_late, store.seconds = True, 0.7 * MOST  # a client's own timeout, over before the request's
+        assert await asked.call(store) == Missed("unavailable")
+        assert [await asked.call(store) for _ in range(3)] == [Missed("paused")] * 3
+        await asyncio.sleep(2 * store.seconds)  # trials that fail as slowly do not make it trusted
+        assert asked.paused
+
+    play(scene, least=MOST)
+
+
 def test_what_hangs_costs_one_request_its_deadline_and_no_other_anything() -> None:
     async def scene(asked: Patience[str], store: Store) -> None:
         store.hangs = True
