@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -104,8 +103,6 @@ def tick(desk: Desk, *, actor: str) -> Decision | None:
         return None
     record(desk.ledger, state)
     now = desk.clock()
-    with suppress(Conflict):  # whoever changed the route was first; what follows finds that out as well
-        state = noted(desk.platform, state, now)
     decision = decide_on(desk, state)
     if state.phase.is_end:
         settle(desk, state)
@@ -134,10 +131,12 @@ def _act(desk: Desk, state: RouteState, decision: Decision, *, actor: str, now: 
 
 
 def look_after(desk: Desk, state: RouteState, decision: Decision, *, actor: str) -> Decision:
-    """What a tick does that moves nothing: write why, once, ask for what only a person can give, renew the lease."""
+    """What a look does that moves nothing: write why, once, and since when the share is in force; renew the lease; ask
+    for what only a person can give. Until the route tells since when, no visitor counts."""
     now = desk.clock()
     _note(desk, state, decision, actor=actor, now=now)
     try:
+        state = noted(desk.platform, state, now)
         renew(desk.platform, state, now=now, clock=desk.mark())
     except Conflict as lost:
         return _stale(state, decision, lost)

@@ -275,8 +275,9 @@ def _carry_on(
                 if like and agreed_at is not None and _is_over(home, turns, number, agreed_at):
                     break
         problems = oracle.half_done(home) + oracle.contradictions(home) if usual is None else []
-        end = usual or oracle.end_of(home)
-        return {"problems": problems, "end": end, "agreed_at": agreed_at, "from": since + away}
+        end, state = usual or oracle.end_of(home), read_state(home.store, NAME)
+        over = state is None or state.phase.is_end
+        return {"problems": problems, "end": end, "over": over, "agreed_at": agreed_at, "from": since + away}
 
     return work_on
 
@@ -295,7 +296,8 @@ def _woken_late(played: Played, kill: Kill, work: Path, pid: int, plant: Plant) 
         assert halted(pid), "it was done before it could be stopped"
         turns = (*played.turns, *played.after)
         position.write_text(str(kill.turn + 1))
-        asked(_carry_on(turns, work, since=0.0, plant=plant), folder=work)
+        further = asked(_carry_on(turns, work, since=0.0, plant=plant), folder=work)
+        assert further["over"], f"the further release has not ended, so nobody was late: {further['end']}"
     finally:
         os.kill(pid, signal.SIGCONT)
     os.waitpid(pid, 0)  # it may well fail: what it wanted is long gone

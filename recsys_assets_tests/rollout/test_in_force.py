@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import dagster as dg
+
 from recsys_assets.platform.interface import ANY, VIRTUAL_SERVICE
 from recsys_assets.platform.local.store import ManifestStore
 from recsys_assets.records import Outcome, Phase
+from recsys_assets.resources.attempts import WORK_TAG
 from recsys_assets.rollout.act import read_state
 from recsys_assets.rollout.analysis import judge
 from recsys_assets.rollout.evidence import QUALITY, RATIO
@@ -18,8 +21,10 @@ from recsys_assets.rollout.guard import Post, watch
 from recsys_assets.rollout.in_force import as_seen, latest_share, noted
 from recsys_assets.rollout.outcomes import Logs, Scope, WeightSince, visitor_outcomes
 from recsys_assets.rollout.route import RouteState, virtual_service
+from recsys_assets.rollout.sensors import evaluate
+from recsys_assets.rollout.shown.events import Board
 from recsys_assets.rollout.tick import tick
-from recsys_assets_tests.rollout.build import FixedMetrics, Rows, desk, later, route, scope
+from recsys_assets_tests.rollout.build import FixedMetrics, Rows, crowd, desk, later, route, scope
 
 SERVICE = "recommender-v2"
 PLANNED = WeightSince(later(0), 1_000)
@@ -136,6 +141,24 @@ def test_a_tick_notes_it_and_moves_nothing(tmp_path: Path) -> None:
     after = read_state(at.platform, "recommender")
     assert after is not None
     assert (after.weights, after.transition) == ((LATE,), state.transition)
+
+
+def test_the_sensor_alone_notes_it_and_asks_for_the_next_step(tmp_path: Path) -> None:
+    at, clock = desk(tmp_path, crowd(4_000, share=0.1).logs())
+    assert isinstance(at.platform, ManifestStore)
+    state = on_canary(at.platform)
+    gateway_says(at.platform, generation=state.generation, weight=1_000)
+    with dg.DagsterInstance.ephemeral() as instance:
+        board = Board(instance, "http://127.0.0.1:3000")
+        clock.at = 1
+        assert isinstance(evaluate(at, board), dg.SkipReason)
+        noted_at_one = read_state(at.platform, "recommender")
+        assert noted_at_one is not None
+        assert noted_at_one.weights == (replace(PLANNED, in_force=later(1)),)
+        clock.at = 64
+        asked = evaluate(at, board)
+    assert isinstance(asked, dg.RunRequest), asked.skip_message
+    assert asked.tags[WORK_TAG] == "canary:v2:rel-2:0:canary"
 
 
 def test_the_guard_takes_no_weight_for_a_late_gateway_also_where_no_tick_runs(tmp_path: Path) -> None:
