@@ -109,8 +109,14 @@ def test_a_collector_that_is_killed_comes_back_and_knows_what_it_took(installed:
     (pod,) = installed.pods("collector")
     path = f"/api/v1/namespaces/recsys/pods/{pod['metadata']['name']}?gracePeriodSeconds=0"
     installed.cluster.api.request("DELETE", path)
-    poll("another collector", lambda: feedback(installed, around.token, 1).status_code == 200, SECONDS)
-    assert feedback(installed, around.token, 1).json() == {"accepted": 0, "duplicates": 1}
+
+    def another() -> bool:
+        names = [each["metadata"]["name"] for each in installed.pods("collector")]
+        return len(names) == 1 and names[0] != pod["metadata"]["name"]
+
+    poll("another collector", another, SECONDS)
+    known = {"accepted": 0, "duplicates": 1}
+    poll("its answer", lambda: feedback(installed, around.token, 1).json() == known, SECONDS)
 
 
 def test_a_gateway_that_is_replaced_loses_no_request(installed: Installed) -> None:

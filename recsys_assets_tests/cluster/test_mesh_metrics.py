@@ -73,9 +73,12 @@ def served(
 def bundle(around: Around, s3_server: S3, folder: Path) -> str:
     """Put a signed and attested bundle where the pod fetches it; its digest."""
     digest = signed_bundle(folder / VERSION, folder / "keys", version=VERSION)
-    store = S3Store(f"s3://{BUCKET}/bundles")
-    store.put(VERSION, folder / VERSION)
-    store.put_attestation(VERSION, attestation_path(folder / VERSION))
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in s3_server.environment.items():
+            environment.setenv(name, value)
+        store = S3Store(f"s3://{BUCKET}/bundles")
+        store.put(VERSION, folder / VERSION)
+        store.put_attestation(VERSION, attestation_path(folder / VERSION))
     return digest
 
 
