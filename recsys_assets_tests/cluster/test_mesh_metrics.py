@@ -36,6 +36,13 @@ AGENT_PORT = 15020
 # What this cluster's injection needs beside the label: no redirection, and numbers on one port, which the values of a
 # real mesh (helm_values/istiod.yaml) switch on for everybody.
 MESH = {"sidecar.istio.io/interceptionMode": "NONE", "prometheus.istio.io/merge-metrics": "true"}
+# Without redirection the sidecar listens on the ports of all other services itself, and may not on those below 1024.
+NO_WAYS_OUT: dict[str, Any] = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "Sidecar",
+    "metadata": {"name": "default"},
+    "spec": {"egress": [{"hosts": ["~/*"]}]},
+}
 
 
 @dataclass(frozen=True)
@@ -62,9 +69,8 @@ def served(
         digest = bundle(around, s3_server, tmp_path)
         written = manifest(settings, platform_image, around, digest)
         for each in (*objects(tmp_path, s3_server), written):
-            each["metadata"]["namespace"] = namespace
-            cluster.api.apply(each)
-        poll("the model server in its injected pod", lambda: pod(cluster, namespace), SECONDS)
+            cluster.api.apply(each, namespace)
+        poll("the model server in its injected pod", lambda: pod(cluster, namespace) is not None, SECONDS)
         found = pod(cluster, namespace)
         assert found is not None
         yield Served(found)
@@ -107,6 +113,7 @@ def manifest(settings: Settings, image: str, around: Around, digest: str) -> dic
 
 
 def objects(folder: Path, s3_server: S3) -> Iterator[dict[str, Any]]:
+    yield NO_WAYS_OUT
     keys = {path.name: path.read_text(encoding="utf-8") for path in (folder / "keys").glob("*.pub")}
     yield {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "recsys-public-keys"}, "data": keys}
     secret = {name: value for name, value in s3_server.environment.items() if name != "AWS_ENDPOINT_URL"}
